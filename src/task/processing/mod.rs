@@ -1,0 +1,1 @@
+//! Processing tasks: decode what a source saw, keep bounded state.

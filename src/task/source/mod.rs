@@ -1,0 +1,1 @@
+//! Sources: bytes of a ring or frames of an interface to typed records.

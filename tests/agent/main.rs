@@ -1,0 +1,4 @@
+//! The real binary, run as its user would.
+
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,4 @@
+//! Decoders and tasks against material from outside and against independent decoders.
+
+#[path = "../support/mod.rs"]
+mod support;

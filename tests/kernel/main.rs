@@ -1,0 +1,4 @@
+//! Real kernel events, exact counts.
+
+#[path = "../support/mod.rs"]
+mod support;
