@@ -14,7 +14,7 @@ use crate::pipeline::Task;
 pub use options::{Opt, Options, Type, Value};
 
 /// Every task of this build, in the order in which documents list them.
-pub static TASKS: &[&Spec] = &[];
+pub static TASKS: &[&Spec] = &[&source::exec::SPEC, &source::flows::SPEC];
 
 /// Finds a task by the name it has in a configuration.
 pub fn find(name: &str) -> Option<&'static Spec> {

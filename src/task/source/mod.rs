@@ -1,1 +1,4 @@
 //! Sources: bytes of a ring or frames of an interface to typed records.
+
+pub mod exec;
+pub mod flows;

@@ -1,0 +1,39 @@
+//! `exec`: process starts and ends, on the whole node or by condition.
+
+use crate::task::{Build, Kind, Opt, Source, Spec, Type};
+
+pub static SPEC: Spec = Spec {
+    name: "exec",
+    help: "Process starts and ends, with arguments, exit status and duration.",
+    options: &[
+        Opt {
+            name: "threads",
+            ty: Type::Bool,
+            default: "false",
+            help: "Also a record for each thread's start and end.",
+        },
+        Opt {
+            name: "forks",
+            ty: Type::Bool,
+            default: "false",
+            help: "Also a started record for a fork that has not exec'd yet.",
+        },
+        Opt {
+            name: "existing",
+            ty: Type::Bool,
+            default: "false",
+            help: "Also a started record for each process that is there already.",
+        },
+        Opt { name: "meta", ty: Type::Meta, default: "process", help: "The shared groups to attach." },
+        Opt {
+            name: "redactArgs",
+            ty: Type::Regex,
+            default: r"(?i)(?:password|passwd|token|secret|api[-_]?key|private[-_]?key)\w*[=: ]+(\S+)",
+            help: "What the first group of this expression matches in arguments is written as [redacted]; \"none\" turns it off.",
+        },
+    ],
+    accepts: &[],
+    emits: &[Kind::Exec],
+    needs_condition: false,
+    build: Build::Source(Source::Exec),
+};
