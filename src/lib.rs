@@ -8,7 +8,6 @@
 pub mod config;
 pub mod decode;
 pub mod flow;
-pub mod http;
 pub mod metrics;
 pub mod pipeline;
 pub mod process;

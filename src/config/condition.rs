@@ -256,3 +256,144 @@ const ARGV: usize = 4096;
 const PATTERN_TEXT: usize = 4096;
 const PATTERN_SIZE: usize = 1 << 20;
 const PATTERN_NESTING: u32 = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::process::{Container, Pod};
+
+    fn amf() -> Process {
+        Process {
+            pid: 4711,
+            name: b"amf".to_vec(),
+            exe: b"/opt/amf".to_vec(),
+            cmd: b"amf\0--config\0/etc/amf.yaml\0".to_vec(),
+            uid: Some(0),
+            container: Some(Rc::new(Container {
+                id: "c0ffee".to_owned(),
+                name: Some("main".to_owned()),
+                labels: vec![("tier".to_owned(), "core".to_owned())],
+                ..Default::default()
+            })),
+            pod: Some(Rc::new(Pod {
+                id: "uid-1".to_owned(),
+                name: Some("amf-0".to_owned()),
+                namespace: Some("core".to_owned()),
+                labels: vec![("app".to_owned(), "amf".to_owned()), ("x".to_owned(), String::new())],
+                ..Default::default()
+            })),
+            ..Default::default()
+        }
+    }
+
+    fn equal(field: &str, value: &str) -> Condition {
+        Condition::Equal(field.parse().unwrap(), value.to_owned())
+    }
+
+    fn regex(field: &str, text: &str) -> Condition {
+        Condition::Regex(field.parse().unwrap(), Pattern::new(text).unwrap())
+    }
+
+    fn not(condition: Condition) -> Condition {
+        Condition::Not(Box::new(condition))
+    }
+
+    #[test]
+    fn every_field_is_compared_with_what_the_process_has() {
+        for (field, value, other) in [
+            ("process.pid", "4711", "471"),
+            ("process.name", "amf", "am"),
+            ("process.exe", "/opt/amf", "/opt/amf2"),
+            ("process.cmd", "amf --config /etc/amf.yaml", "amf"),
+            ("process.uid", "0", "1"),
+            ("container.id", "c0ffee", "c0ffe"),
+            ("container.name", "main", "amf"),
+            ("container.label", "tier=core", "tier=edge"),
+            ("container.label", "tier", "core"),
+            ("pod.id", "uid-1", "uid"),
+            ("pod.name", "amf-0", "amf"),
+            ("pod.namespace", "core", "cor"),
+            ("pod.label", "app=amf", "app=smf"),
+            ("pod.label", "app", "ap"),
+            ("pod.label", "x", "y"),
+            ("pod.label", "x=", "app="),
+        ] {
+            assert!(equal(field, value).matches(&amf()), "{field}={value}");
+            assert!(!equal(field, other).matches(&amf()), "{field}={other}");
+            assert!(not(equal(field, other)).matches(&amf()), "not {field}={other}");
+        }
+        for (field, text, other) in [
+            ("process.pid", "^47", "^11"),
+            ("process.name", "^(amf|smf)$", "^mf"),
+            ("process.cmd", "--config /etc", r"\x00"),
+            ("process.uid", "^0$", "1"),
+            ("container.label", "^tier=c", "^core"),
+            ("pod.label", "^app=(amf|smf)$", "^amf"),
+            ("pod.name", r"^amf-\d+$", "smf"),
+        ] {
+            assert!(regex(field, text).matches(&amf()), "{field}~{text}");
+            assert!(!regex(field, other).matches(&amf()), "{field}~{other}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_not_utf8_are_compared_byte_by_byte() {
+        let process = Process { name: vec![b'a', 0xff], ..Default::default() };
+        assert!(regex("process.name", r"(?-u)^a\xff$").matches(&process));
+        assert!(!equal("process.name", "a").matches(&process));
+    }
+
+    #[test]
+    fn what_hangs_on_metadata_to_come_is_undecided_and_does_not_match() {
+        let mut process = amf();
+        process.pod = Some(Rc::new(Pod { id: "uid-1".to_owned(), ..Default::default() }));
+        let (pending, decided) = (equal("pod.namespace", "core"), equal("process.name", "amf"));
+        let never = equal("process.name", "smf");
+        for (condition, result) in [
+            (pending.clone(), None),
+            (not(pending.clone()), None),
+            (equal("pod.label", "app"), None),
+            (equal("pod.id", "uid-1"), Some(true)),
+            (Condition::And(vec![pending.clone(), decided.clone()]), None),
+            (Condition::And(vec![pending.clone(), never.clone()]), Some(false)),
+            (Condition::Or(vec![pending.clone(), decided]), Some(true)),
+            (Condition::Or(vec![pending.clone(), never]), None),
+        ] {
+            assert_eq!(condition.decide(&process), result, "{condition:?}");
+            assert_eq!(condition.matches(&process), result == Some(true));
+        }
+        process.pod = None;
+        assert_eq!(pending.decide(&process), Some(false), "a process in no pod is in no namespace");
+        assert_eq!(not(pending).decide(&process), Some(true));
+    }
+
+    #[test]
+    fn a_condition_knows_what_it_has_to_be_told() {
+        let id = equal("container.id", "x");
+        let name = Condition::And(vec![id.clone(), not(equal("pod.name", "x"))]);
+        assert!(id.needs_container() && !id.needs_metadata() && !id.needs_name());
+        assert!(name.needs_container() && name.needs_metadata());
+        assert!(regex("process.name", "x").needs_name());
+        assert!(!regex("process.exe", "x").needs_container());
+    }
+
+    #[test]
+    fn an_argument_list_beyond_its_bound_does_not_panic() {
+        let process = Process { cmd: vec![b'a'; 10_000], ..Default::default() };
+        assert!(regex("process.cmd", "^a{1,4096}$").matches(&process));
+        assert!(!equal("process.cmd", "").matches(&process));
+    }
+
+    #[test]
+    fn patterns_are_bounded_and_equal_when_written_equally() {
+        assert_eq!(Pattern::new("a+").unwrap(), Pattern::new("a+").unwrap());
+        assert_ne!(Pattern::new("a+").unwrap(), Pattern::new("aa*").unwrap());
+        assert!(Pattern::new(&"x".repeat(5000)).unwrap_err().contains("at most 4096 bytes"));
+        assert!(Pattern::new(r"(\pL{50}){50}{50}").unwrap_err().contains("grows too large"));
+        assert!(Pattern::new(&"(".repeat(200)).is_err());
+        assert!(Pattern::new(&format!("{}a{}", "(".repeat(200), ")".repeat(200))).is_err());
+        assert_eq!(Pattern::new("a**[").unwrap_err(), "\"a**[\" is not a regular expression: unclosed character class");
+    }
+}

@@ -3,14 +3,25 @@
 //! reload tells what changed. Nothing here opens a socket, attaches a program or reads a clock.
 
 pub mod condition;
+pub mod directive_file;
+pub mod files;
 pub mod filter;
+pub mod keys;
+pub mod main_file;
+pub mod options;
+pub mod pipeline;
+pub mod problem;
+pub mod raw;
+pub mod read;
 pub mod units;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use condition::{Condition, Pattern};
+pub use files::{Loaded, Refused, load};
 pub use filter::Filter;
+pub use problem::Problem;
 pub use units::{Listen, Network};
 
 use crate::task::{Options, Source, Spec};

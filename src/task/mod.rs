@@ -107,6 +107,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether its task consumes what came before and makes events of its own, rather than adding to them.
+    pub const fn stands_alone(self) -> bool {
+        matches!(self, Kind::H2)
+    }
+
     /// The `type` of a record's entry in `data`.
     pub const fn name(self) -> &'static str {
         match self {

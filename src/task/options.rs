@@ -9,11 +9,15 @@ pub struct Opt {
     /// Its key in `config`.
     pub name: &'static str,
     pub ty: Type,
-    /// As it would be written in a configuration; "" means that there is none.
+    /// As it would be written in a configuration; "" means that there is none, `REQUIRED` that there
+    /// must be a value.
     pub default: &'static str,
     /// One sentence.
     pub help: &'static str,
 }
+
+/// The default of an option that has to be set.
+pub const REQUIRED: &str = "(required)";
 
 /// What an option's text must be.
 #[derive(Clone, Copy, Debug)]
