@@ -90,6 +90,12 @@ impl<'a> Ipv4<'a> {
         self.half(6) & 0x3fff != 0
     }
 
+    /// Where this fragment belongs; None for a whole packet.
+    pub fn fragment(&self) -> Option<Fragment> {
+        let (offset, more) = (self.fragment_offset(), self.more_fragments());
+        self.is_fragment().then(|| Fragment { offset, more, id: self.id().into() })
+    }
+
     pub fn ttl(&self) -> u8 {
         self.header[8]
     }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+pub use crate::flow::{Direction, FlowEnd};
 use crate::process::Process;
 use crate::process::metadata::Meta;
 
@@ -34,26 +35,6 @@ pub struct Chunk<'a> {
     pub net: Option<Net>,
     /// The process watched, with what the directive wants to tell of it.
     pub process: Option<(&'a Rc<Process>, Meta)>,
-}
-
-/// Which way bytes went, seen from the process watched. After `capture`, where neither end is
-/// watched, `Tx` is what the side that sent first (or opened) sends.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, schemars::JsonSchema)]
-pub enum Direction {
-    #[serde(rename = "RX")]
-    Rx,
-    #[serde(rename = "TX")]
-    Tx,
-}
-
-/// How a direction of a flow ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum FlowEnd {
-    Fin,
-    Rst,
-    Close,
-    Exit,
 }
 
 /// One captured frame.

@@ -1,0 +1,258 @@
+//! `Table`: a map that knows which of its entries was used least recently, in one or several lists,
+//! so that what is bounded can evict and what is idle can expire, each in constant time.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+
+/// Entries by key, each in one of `LISTS` lists ordered by use. Keys that a peer can choose need the
+/// seeded hash that is the default; keys that the kernel gives may take a faster one.
+pub struct Table<K, V, const LISTS: usize = 1, S = RandomState> {
+    index: HashMap<K, u32, S>,
+    slots: Vec<Slot<K, V>>,
+    /// Head of the chain of free slots, through `newer`.
+    free: u32,
+    lists: [List; LISTS],
+}
+
+/// Where an entry is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Id(u32);
+
+struct Slot<K, V> {
+    /// None in a free slot.
+    entry: Option<(K, V)>,
+    newer: u32,
+    older: u32,
+    list: u8,
+}
+
+#[derive(Clone, Copy)]
+struct List {
+    newest: u32,
+    oldest: u32,
+    length: usize,
+}
+
+impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher + Default> Default for Table<K, V, LISTS, S> {
+    fn default() -> Self {
+        Table {
+            index: HashMap::default(),
+            slots: Vec::new(),
+            free: NONE,
+            lists: [List { newest: NONE, oldest: NONE, length: 0 }; LISTS],
+        }
+    }
+}
+
+impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LISTS, S> {
+    /// What one entry takes in bytes, its share of the index included.
+    pub const ENTRY_BYTES: usize = size_of::<Slot<K, V>>() + (size_of::<(K, u32)>() + 1) * 8 / 7;
+
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Entries of one list.
+    pub fn list_len(&self, list: usize) -> usize {
+        self.lists.get(list).map_or(0, |list| list.length)
+    }
+
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.slot(*self.index.get(key)?).map(|(_, value)| value)
+    }
+
+    /// The entry, which keeps its place.
+    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        let at = *self.index.get(key)?;
+        self.slots.get_mut(at as usize)?.entry.as_mut().map(|(_, value)| value)
+    }
+
+    /// Finds the entry and makes it the one of its list that was used last.
+    #[inline]
+    pub fn touch(&mut self, key: &K) -> Option<Id> {
+        let at = *self.index.get(key)?;
+        let slot = self.slots.get(at as usize)?;
+        if slot.newer != NONE {
+            let list = slot.list;
+            self.unlink(at);
+            self.link(at, list);
+        }
+        Some(Id(at))
+    }
+
+    /// The entry that `touch` or `insert` told of, as long as it is not removed.
+    #[inline]
+    pub fn at(&mut self, id: Id) -> Option<&mut V> {
+        self.slots.get_mut(id.0 as usize)?.entry.as_mut().map(|(_, value)| value)
+    }
+
+    /// Adds an entry as the newest of `list`, in the place of what the key had before.
+    pub fn insert(&mut self, key: K, value: V, list: usize) -> Id {
+        self.remove(&key);
+        let at = match self.slots.get_mut(self.free as usize) {
+            Some(slot) => {
+                slot.entry = Some((key, value));
+                std::mem::replace(&mut self.free, slot.newer)
+            }
+            None => {
+                self.slots.push(Slot { entry: Some((key, value)), newer: NONE, older: NONE, list: 0 });
+                self.slots.len() as u32 - 1
+            }
+        };
+        self.link(at, list as u8);
+        self.index.insert(key, at);
+        Id(at)
+    }
+
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        let at = self.index.remove(key)?;
+        self.unlink(at);
+        let slot = self.slots.get_mut(at as usize)?;
+        slot.newer = self.free;
+        self.free = at;
+        slot.entry.take().map(|(_, value)| value)
+    }
+
+    /// Moves an entry to another list, as its newest.
+    pub fn shift(&mut self, key: &K, list: usize) {
+        if let Some(&at) = self.index.get(key) {
+            self.unlink(at);
+            self.link(at, list as u8);
+        }
+    }
+
+    /// The entry of a list that was used least recently.
+    pub fn oldest(&self, list: usize) -> Option<(&K, &V)> {
+        self.slot(self.lists.get(list)?.oldest).map(|(key, value)| (key, value))
+    }
+
+    pub fn pop_oldest(&mut self, list: usize) -> Option<(K, V)> {
+        let key = *self.oldest(list)?.0;
+        self.remove(&key).map(|value| (key, value))
+    }
+
+    /// All entries, in no order.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
+        self.slots.iter_mut().filter_map(|slot| slot.entry.as_mut().map(|(key, value)| (&*key, value)))
+    }
+
+    fn slot(&self, at: u32) -> Option<&(K, V)> {
+        self.slots.get(at as usize)?.entry.as_ref()
+    }
+
+    fn unlink(&mut self, at: u32) {
+        let Some(&Slot { newer, older, list, .. }) = self.slots.get(at as usize) else { return };
+        let Some(list) = self.lists.get_mut(usize::from(list)) else { return };
+        list.length -= 1;
+        match self.slots.get_mut(newer as usize) {
+            Some(slot) => slot.older = older,
+            None => list.newest = older,
+        }
+        match self.slots.get_mut(older as usize) {
+            Some(slot) => slot.newer = newer,
+            None => list.oldest = newer,
+        }
+    }
+
+    fn link(&mut self, at: u32, list: u8) {
+        let Some(ends) = self.lists.get_mut(usize::from(list)) else { return };
+        ends.length += 1;
+        let older = std::mem::replace(&mut ends.newest, at);
+        match self.slots.get_mut(older as usize) {
+            Some(slot) => slot.newer = at,
+            None => ends.oldest = at,
+        }
+        if let Some(slot) = self.slots.get_mut(at as usize) {
+            (slot.newer, slot.older, slot.list) = (NONE, older, list);
+        }
+    }
+}
+
+/// No slot.
+const NONE: u32 = u32::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(table: &mut Table<u32, &'static str, 2>, list: usize) -> Vec<u32> {
+        std::iter::from_fn(|| table.pop_oldest(list).map(|(key, _)| key)).collect()
+    }
+
+    #[test]
+    fn entries_leave_in_the_order_of_their_last_use() {
+        let mut table = Table::<u32, &str, 2>::default();
+        for key in 0..5 {
+            table.insert(key, "", 0);
+        }
+        let id = table.touch(&1).unwrap();
+        assert_eq!(table.at(id), Some(&mut ""));
+        table.touch(&0);
+        table.get_mut(&2);
+        assert_eq!(table.remove(&3), Some(""));
+        assert_eq!(keys(&mut table, 0), [2, 4, 1, 0]);
+        assert!(table.is_empty());
+        assert_eq!(table.oldest(0), None);
+    }
+
+    #[test]
+    fn a_shifted_entry_is_the_newest_of_its_other_list() {
+        let mut table = Table::<u32, &str, 2>::default();
+        for key in 0..4 {
+            table.insert(key, "", (key % 2) as usize);
+        }
+        table.shift(&0, 1);
+        assert_eq!((table.list_len(0), table.list_len(1)), (1, 3));
+        assert_eq!(keys(&mut table, 1), [1, 3, 0]);
+        assert_eq!(keys(&mut table, 0), [2]);
+    }
+
+    #[test]
+    fn slots_are_used_again() {
+        let mut table = Table::<u32, &str, 2>::default();
+        for key in 0..10_000 {
+            table.insert(key, "", 0);
+            if table.len() > 8 {
+                table.pop_oldest(0);
+            }
+        }
+        assert_eq!(table.slots.len(), 9);
+        table.insert(9_999, "again", 1);
+        assert_eq!(table.get(&9_999), Some(&"again"));
+        assert_eq!(keys(&mut table, 0), [9_992, 9_993, 9_994, 9_995, 9_996, 9_997, 9_998]);
+    }
+
+    #[test]
+    fn any_order_of_calls_agrees_with_a_plain_list() {
+        let (mut table, mut model) = (Table::<u32, u32>::default(), Vec::<(u32, u32)>::new());
+        let mut random = 0x2545_f491_4f6c_dd1d_u64;
+        for step in 0..100_000 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let key = (random >> 8) as u32 % 16;
+            let known = model.iter().position(|entry| entry.0 == key);
+            match random % 4 {
+                0 => {
+                    known.map(|at| model.remove(at));
+                    model.push((key, step));
+                    let id = table.insert(key, step, 0);
+                    assert_eq!(table.at(id), Some(&mut step.clone()));
+                }
+                1 => assert_eq!(table.remove(&key), known.map(|at| model.remove(at).1)),
+                2 => {
+                    let found = known.map(|at| model.remove(at));
+                    model.extend(found);
+                    let id = table.touch(&key);
+                    assert_eq!(id.and_then(|id| table.at(id).copied()), found.map(|entry| entry.1));
+                }
+                _ => assert_eq!(table.oldest(0).map(|(k, v)| (*k, *v)), model.first().copied()),
+            }
+            assert_eq!(table.len(), model.len());
+        }
+    }
+}
