@@ -3,6 +3,7 @@
 //! allocates, reads a clock or counts: what is wrong leaves as `Error` and the caller counts it.
 
 pub mod ethernet;
+pub mod hpack;
 pub mod ip;
 pub mod layers;
 pub mod reader;

@@ -2,3 +2,4 @@
 #![allow(dead_code)] // each test program uses a part of it
 
 pub mod alloc;
+pub mod stories;
