@@ -22,6 +22,7 @@ cd "$(dirname "$0")/.." || exit 2
 GATES="fmt clippy shell tree deny bpf docs test bench-smoke fuzz kernel"
 HOST=x86_64-unknown-linux-gnu
 LOGS=target/ci
+VM_DEADLINE=420
 PASSED=0 FAILED=0 SKIPPED=0
 export CARGO_TERM_COLOR=never CARGO_TERM_PROGRESS_WHEN=never
 
@@ -86,7 +87,7 @@ gate_fmt() {
 }
 
 gate_clippy() {
-    check "clippy" cargo clippy --locked --all-targets -- -D warnings
+    check "clippy" cargo clippy --locked --all-targets -- -D warnings -D clippy::undocumented_unsafe_blocks
 }
 
 gate_shell() {
@@ -98,8 +99,181 @@ gate_shell() {
     done < <(git ls-files -co --exclude-standard -- scripts ci .ci tests chart)
 }
 
+# Each rule is a pattern that may not occur in some files.
+gate_tree() {
+    local src='src/*.rs' rust='*.rs' all=('*.rs' '*.md' '*.sh' '*.toml' '*.yaml' '*.h' '*.c' 'scripts/*')
+    absent "unsafe code outside src/kernel and tests/support" \
+        'allow\(unsafe_code\)|\bunsafe( fn| impl| extern| trait)? *\{|\bunsafe (fn|impl|extern|trait)\b' \
+        "$rust" ':!src/kernel/' ':!src/lib.rs' ':!tests/support/' ':!tests/fuzz/'
+    absent "a path of one machine" '(^|[^[:alnum:]_/.}>-])/(home|work|Users|tmp/tawon)/' "${all[@]}" ':!ci/check.sh'
+    absent "something left to do" '\b(TODO|FIXME|XXX|HACK)\b|\b(todo|unimplemented|dbg)!\(' "${all[@]}" ':!ci/check.sh'
+    absent "a getter named get_" '\bfn get_' "$src"
+    absent "an async runtime" '\basync (fn|move)\b|\.await\b' "$rust"
+    absent "decode knows only itself" \
+        'crate::(agent|cli|config|flow|http|kernel|kube|metrics|operator|pipeline|process|task)\b' 'src/decode/*.rs'
+    absent "flow knows only decode and time" \
+        'crate::(agent|cli|config|http|kernel|kube|metrics|operator|pipeline|process|task)\b' 'src/flow/*.rs'
+    absent "task knows neither libbpf, mio nor what stands above it" \
+        '\b(libbpf_rs|libbpf_sys|mio)::|crate::(agent|cli|http|kernel|kube|operator)\b' 'src/task/*.rs'
+    absent "kernel knows no task" 'crate::(task|agent|cli|pipeline)\b' 'src/kernel/*.rs'
+    absent "only agent/clock.rs reads clocks" '(Instant|SystemTime)::now\(|\bclock_gettime\(' \
+        'src/decode/*.rs' 'src/flow/*.rs' 'src/task/*.rs' 'src/pipeline.rs' 'src/process/*.rs' 'src/metrics/*.rs'
+    check "names that say nothing" not_found grep -E '(utils|helper|manager|misc)' <(git ls-files -co --exclude-standard)
+    check "every fuzz target is registered and has a corpus" fuzz_registered
+    git ls-files -- 'src/*.rs' 'tests/*.rs' 'bpf/*.c' | xargs wc -l | awk '$2 != "total" && $1 > 500 {
+        print "note: " $2 " has " $1 " lines" }'
+}
+
+# absent RULE PATTERN FILES...: the pattern occurs in no file of the tree among these.
+absent() {
+    local rule=$1 pattern=$2
+    shift 2
+    check "$rule" not_found git grep --untracked -nE -e "$pattern" -- "$@"
+}
+
+# not_found COMMAND...: a grep that ran and found nothing.
+not_found() {
+    local code=0
+    "$@" || code=$?
+    [ "$code" -eq 1 ]
+}
+
+fuzz_registered() {
+    local file name missing=0
+    for file in tests/fuzz/targets/*.rs; do
+        name=$(basename "$file" .rs)
+        grep -q "^path = \"targets/$name.rs\"" tests/fuzz/Cargo.toml || { echo "$name: no [[bin]]" && missing=1; }
+        [ -n "$(git ls-files -co -- "tests/fuzz/corpus/$name")" ] || { echo "$name: no corpus" && missing=1; }
+    done
+    return $missing
+}
+
+gate_deny() {
+    cargo metadata --locked --format-version 1 --filter-platform "$HOST" >"$LOGS/metadata.json" || FAILED=1
+    check "deny" python3 ci/deny.py <"$LOGS/metadata.json"
+}
+
+# build.rs compiles with the newest clang; here every clang of the machine, and the licence that the kernel will see.
+gate_bpf() {
+    local headers clang source object
+    check "build" cargo build --locked
+    headers=$(find target/debug/build -path '*/libbpf-sys-*/out/include/bpf/bpf_helpers.h' -printf '%h\n' | head -n 1)
+    mkdir -p target/bpf
+    for clang in $(seq -f 'clang-%.0f' 14 30); do
+        command -v "$clang" >/dev/null || continue
+        for source in bpf/*.bpf.c; do
+            object=target/bpf/$(basename "$source" .c).$clang.o
+            check "$clang $source" "$clang" -target bpf -O2 -g -c "$source" -o "$object" \
+                -D__TARGET_ARCH_x86 -Ibpf/lib/vmlinux/x86_64 -Iinclude -Ibpf -I"${headers%/bpf}" \
+                -Wall -Wextra -Werror -Wno-unused-parameter
+            check "licence of $object" licensed "$object"
+        done
+    done
+}
+
+licensed() {
+    if readelf -SW "$1" | grep -q ' license '; then
+        readelf -p license "$1" | grep -q 'Dual BSD/GPL'
+    else
+        # An object without programs needs none.
+        ! readelf -SW "$1" | grep -qE ' (raw_)?tp|uprobe|fentry|kprobe|iter|socket|cgroup'
+    fi
+}
+
 gate_docs() {
     check "rustdoc" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+}
+
+# Without cargo's --bench a bench runs once and quickly: it must work, whatever time it takes.
+gate_bench_smoke() {
+    local name
+    while read -r name; do
+        check "bench $name" timeout 300 cargo test --locked --bench "$name"
+    done < <(cargo metadata --locked --no-deps --format-version 1 |
+        jq -r '.packages[].targets[] | select(.kind == ["bench"]) | .name')
+}
+
+gate_test() {
+    tests "unit and integration tests" test.log cargo test --locked --no-fail-fast --lib --bins --tests "$@" \
+        -- --show-output
+    [ $# -gt 0 ] || tests "documentation tests" doctest.log cargo test --locked --doc
+}
+
+# The kernel tests from one static program in an emulated machine per kernel.
+gate_kernel() {
+    local versions=("$@") programs version before
+    [ $# -gt 0 ] || mapfile -t versions < <(sed -n 's/^\([0-9][0-9.]*\) .*/\1/p' ci/kernels.txt)
+    mapfile -t programs < <(scripts/kernel-vm.sh build)
+    if [ ${#programs[@]} -ne 2 ]; then
+        echo "FAILED: static build of the kernel tests"
+        FAILED=1
+        return
+    fi
+    for version in "${versions[@]}"; do
+        before=("$PASSED" "$FAILED" "$SKIPPED")
+        tests "kernel $version" "kernel-$version.log" scripts/kernel-vm.sh run "$version" --deadline "$VM_DEADLINE" \
+            --env "TAWON_KERNEL=$version" --add "${programs[0]}" "${programs[1]}" --show-output
+        verifier_cost "$version" "$LOGS/kernel-$version.log"
+        echo "$(grep -m 1 '^kernel [0-9]' "$LOGS/kernel-$version.log" || echo "kernel $version did not start"):" \
+            "$((PASSED - before[0])) passed, $((FAILED - before[1])) failed, $((SKIPPED - before[2])) skipped"
+    done
+}
+
+# Tests print `verifier: OBJECT PROGRAM INSTRUCTIONS` for each program they load; ci/verifier.tsv keeps what is
+# accepted per kernel. A program may cost a tenth more than that before somebody has to look at it.
+# VERIFIER_RECORD=1 writes down what was found instead.
+verifier_cost() {
+    local version=$1 found=$LOGS/verifier-$1.tsv
+    sed -n "s/^verifier: \([^ ]*\) \([^ ]*\) \([0-9]*\)$/$version\t\1\t\2\t\3/p" "$2" | sort -u >"$found"
+    [ -s "$found" ] || return
+    if [ -n "${VERIFIER_RECORD:-}" ]; then
+        {
+            grep -m 1 '^#' ci/verifier.tsv
+            { grep -v -e '^#' -e "^$version"$'\t' ci/verifier.tsv && cat "$found"; } | sort -V
+        } >"$LOGS/verifier.tsv"
+        cp "$LOGS/verifier.tsv" ci/verifier.tsv
+    fi
+    # shellcheck disable=SC2016 # awk's own variables
+    check "verifier cost on $version" awk -F '\t' '
+        NR == FNR { if ($0 !~ /^#/) accepted[$1, $2, $3] = $4; next }
+        !(($1, $2, $3) in accepted) { print "not in ci/verifier.tsv: " $0; bad = 1; next }
+        $4 > accepted[$1, $2, $3] * 1.1 { print $0 ": more than a tenth above " accepted[$1, $2, $3]; bad = 1 }
+        END { exit bad }' ci/verifier.tsv "$found"
+}
+
+# tests NAME LOG COMMAND...: runs test programs, prints what matters of their output, counts. A test that finds that
+# it cannot run here prints `SKIPPED: <test>: <reason>` and counts as skipped, not as passed.
+tests() {
+    local name=$1 log=$LOGS/$2 code passed failed ignored skipped
+    shift 2
+    "$@" 2>&1 </dev/null | tee "$log" | digest
+    code=${PIPESTATUS[0]}
+    read -r passed failed ignored skipped < <(awk '
+        /^test result: / { passed += $4; failed += $6; ignored += $8 }
+        /^SKIPPED: / { skipped++ }
+        END { print passed + 0, failed + 0, ignored + 0, skipped + 0 }' "$log")
+    PASSED=$((PASSED + passed - skipped))
+    SKIPPED=$((SKIPPED + ignored + skipped))
+    if [ "$code" -ne 0 ] && [ "$failed" -eq 0 ]; then
+        tail -n 40 "$log"
+        echo "FAILED: $name: exit code $code without a failed test"
+        failed=1
+    fi
+    FAILED=$((FAILED + failed))
+}
+
+# Of the output of test programs: compiler messages, results, skipped tests, and all about failed ones.
+digest() {
+    awk '
+        /^ +(Running|Doc-tests) / { section = ""; print; fflush(); next }
+        /^successes:$/ { section = "successes"; next }
+        /^failures:$/ { section = "failures" }
+        /^test result: / { section = ""; print; fflush(); next }
+        /^SKIPPED: / || /^kernel-vm: / { print; fflush(); next }
+        /^test .* (FAILED|ignored)/ || section == "failures" { print; fflush(); next }
+        /^(error|warning)/ { section = "compiler" }
+        /^$/ && section == "compiler" { section = "" }
+        section == "compiler" || /^\[ *[0-9.]+\] .*(BUG|Oops|panic|WARNING|Call Trace)/ { print; fflush() }'
 }
 
 gate_fuzz() {
