@@ -8,6 +8,7 @@
 pub mod config;
 pub mod decode;
 pub mod flow;
+pub mod kernel;
 pub mod metrics;
 pub mod pipeline;
 pub mod process;

@@ -1,6 +1,10 @@
 //! What is known of processes: who they are, in which container and pod, and which directives want them.
 
+pub mod cgroup;
 pub mod metadata;
+pub mod scan;
+pub mod table;
+pub mod watch;
 
 use std::rc::Rc;
 
@@ -33,6 +37,36 @@ pub struct Process {
 }
 
 impl Process {
+    /// Makes it blank and keeps its buffers.
+    pub fn clear(&mut self) {
+        let Process { name, exe, cmd, cwd, .. } = std::mem::take(self);
+        for (to, mut from) in [(&mut self.name, name), (&mut self.exe, exe), (&mut self.cmd, cmd), (&mut self.cwd, cwd)]
+        {
+            from.clear();
+            *to = from;
+        }
+    }
+
+    /// Becomes a copy of `other`, without allocating where the buffers are large enough.
+    pub fn copy_from(&mut self, other: &Process) {
+        self.clear();
+        self.name.extend_from_slice(&other.name);
+        self.exe.extend_from_slice(&other.exe);
+        self.cmd.extend_from_slice(&other.cmd);
+        self.cwd.extend_from_slice(&other.cwd);
+        self.pid = other.pid;
+        self.ppid = other.ppid;
+        self.start = other.start;
+        self.started_at = other.started_at;
+        self.cmd_truncated = other.cmd_truncated;
+        self.uid = other.uid;
+        self.gid = other.gid;
+        self.namespaces = other.namespaces;
+        self.caps = other.caps;
+        self.container.clone_from(&other.container);
+        self.pod.clone_from(&other.pod);
+    }
+
     /// argv, argument by argument.
     pub fn args(&self) -> impl Iterator<Item = &[u8]> {
         self.cmd.strip_suffix(b"\0").unwrap_or(&self.cmd).split(|&byte| byte == 0).filter(|_| !self.cmd.is_empty())

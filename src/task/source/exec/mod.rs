@@ -25,12 +25,6 @@ pub static SPEC: Spec = Spec {
             help: "Also a started record for each process that is there already.",
         },
         Opt { name: "meta", ty: Type::Meta, default: "process", help: "The shared groups to attach." },
-        Opt {
-            name: "redactArgs",
-            ty: Type::Regex,
-            default: r"(?i)(?:password|passwd|token|secret|api[-_]?key|private[-_]?key)\w*[=: ]+(\S+)",
-            help: "What the first group of this expression matches in arguments is written as [redacted]; \"none\" turns it off.",
-        },
     ],
     accepts: &[],
     emits: &[Kind::Exec],

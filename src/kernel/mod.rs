@@ -1,0 +1,11 @@
+//! Everything that talks to the kernel, and the only unsafe code. Knows no task: it loads and attaches
+//! the programs that a `Plan` names, and hands out what their rings, counters and iterators bring.
+#![allow(unsafe_code)]
+
+pub mod abi;
+pub mod iter;
+pub mod load;
+pub mod ring;
+pub mod stats;
+pub mod syscalls;
+pub mod watch;

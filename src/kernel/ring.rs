@@ -1,0 +1,276 @@
+//! The rings through which records reach us: a perf ring per CPU, or one BPF ring buffer where
+//! perf_event_open is refused. Records are looked at where they lie: `collect` notes what has come,
+//! the caller puts the notes of all rings in order of time and reads each record by `bytes`, and
+//! `release` gives the room back. Nothing is copied but a record that wraps around a ring's end.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use super::syscalls::{self, Mapping};
+
+/// Where one record lies, and when it was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Note {
+    /// Nanoseconds of CLOCK_MONOTONIC: the first field of every record.
+    pub time: u64,
+    /// The ring, as its owner numbers them.
+    pub ring: u16,
+    /// The source that the ring belongs to, as the caller numbers them.
+    pub source: u16,
+    at: u32,
+    len: u32,
+}
+
+/// How a source's records come.
+pub enum Rings {
+    Perf(Vec<PerfRing>),
+    Buffer(Box<RingBuffer>),
+}
+
+impl Rings {
+    /// One perf ring of `pages` pages for each CPU that is up, readable once `wakeup` records wait.
+    pub fn perf(pages: u32, wakeup: u32) -> io::Result<Rings> {
+        let (_, online) = syscalls::cpus()?;
+        online.into_iter().map(|cpu| PerfRing::open(cpu, pages, wakeup)).collect::<io::Result<_>>().map(Rings::Perf)
+    }
+
+    /// The descriptors to wait for.
+    pub fn descriptors(&self) -> Vec<RawFd> {
+        match self {
+            Rings::Perf(rings) => rings.iter().map(|ring| ring.fd.as_raw_fd()).collect(),
+            Rings::Buffer(ring) => vec![ring.fd.as_raw_fd()],
+        }
+    }
+
+    /// Appends a note of each record older than `before`, at most `budget` of each ring, in the order
+    /// in which they lie. Says whether a ring had more.
+    pub fn collect(&mut self, source: u16, before: u64, budget: usize, notes: &mut Vec<Note>) -> bool {
+        match self {
+            Rings::Perf(rings) => {
+                let mut more = false;
+                for (number, ring) in rings.iter_mut().enumerate() {
+                    more |= ring.collect(source, number as u16, before, budget, notes);
+                }
+                more
+            }
+            Rings::Buffer(ring) => ring.collect(source, before, budget, notes),
+        }
+    }
+
+    /// The record of a note that was collected since the last `release`.
+    pub fn bytes(&self, note: &Note) -> &[u8] {
+        match self {
+            Rings::Perf(rings) => rings.get(note.ring as usize).map_or(&[], |ring| ring.bytes(note)),
+            Rings::Buffer(ring) => ring.bytes(note),
+        }
+    }
+
+    /// Gives the room of all collected records back to the kernel.
+    pub fn release(&mut self) {
+        match self {
+            Rings::Perf(rings) => rings.iter_mut().for_each(PerfRing::release),
+            Rings::Buffer(ring) => ring.release(),
+        }
+    }
+
+    /// Records that the kernel says it lost; only compared with what is counted where outputs fail.
+    pub fn lost(&self) -> u64 {
+        match self {
+            Rings::Perf(rings) => rings.iter().map(|ring| ring.lost).sum(),
+            Rings::Buffer(_) => 0,
+        }
+    }
+}
+
+/// One CPU's perf ring.
+pub struct PerfRing {
+    fd: OwnedFd,
+    pub cpu: u32,
+    mapping: Mapping,
+    /// Bytes of the data part: a power of two.
+    size: usize,
+    /// How far we have collected; the kernel's tail stands where it last was released.
+    next: u64,
+    /// The one collected record that wraps around the end, put together.
+    wrapped: Vec<u8>,
+    wrapped_at: u32,
+    lost: u64,
+}
+
+impl PerfRing {
+    fn open(cpu: u32, pages: u32, wakeup: u32) -> io::Result<PerfRing> {
+        let fd = syscalls::open_bpf_output(cpu, wakeup)?;
+        let mapping = Mapping::new(fd.as_fd(), (1 + pages as usize) * PAGE, 0, true)?;
+        Ok(PerfRing {
+            fd,
+            cpu,
+            mapping,
+            size: pages as usize * PAGE,
+            next: 0,
+            wrapped: Vec::new(),
+            wrapped_at: u32::MAX,
+            lost: 0,
+        })
+    }
+
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    fn collect(&mut self, source: u16, ring: u16, before: u64, budget: usize, notes: &mut Vec<Note>) -> bool {
+        // SAFETY: the first page of the mapping is a perf_event_mmap_page, whose data_head the kernel
+        // moves while we read it; acquire makes what was written before it visible.
+        let head = unsafe { AtomicU64::from_ptr(self.mapping.at().add(DATA_HEAD).cast()) }.load(Ordering::Acquire);
+        let mut taken = 0;
+        while self.next < head {
+            if taken == budget {
+                return true;
+            }
+            let at = self.next as usize & (self.size - 1);
+            // perf_event_header { u32 type; u16 misc; u16 size }, never split: records are 8-byte aligned.
+            let header = self.word(at);
+            let (kind, size) = (header as u32, (header >> 48) as usize);
+            if size < 8 {
+                // Not a record: the ring is broken, and what is in it cannot be told apart.
+                self.next = head;
+                break;
+            }
+            match kind {
+                PERF_RECORD_SAMPLE if size >= 24 => {
+                    // u32 raw size, then the record, whose first field is its time: 4 mod 8.
+                    let len = (self.word32(at + 8) as usize).min(size - 12);
+                    let begin = (at + 12) & (self.size - 1);
+                    let time = u64::from(self.word32(at + 12)) | u64::from(self.word32(at + 16)) << 32;
+                    if time >= before {
+                        break;
+                    }
+                    if begin + len > self.size {
+                        self.put_together(begin, len);
+                    }
+                    notes.push(Note { time, ring, source, at: begin as u32, len: len as u32 });
+                    taken += 1;
+                }
+                PERF_RECORD_LOST => self.lost += self.word(at + 16),
+                _ => {}
+            }
+            self.next += size as u64;
+        }
+        false
+    }
+
+    fn bytes(&self, note: &Note) -> &[u8] {
+        let (at, len) = (note.at as usize, note.len as usize);
+        if at + len > self.size {
+            return if note.at == self.wrapped_at { &self.wrapped } else { &[] };
+        }
+        // SAFETY: within the data part, and the kernel does not write between the tail, which moves
+        // only in `release` (it takes &mut self), and the head.
+        unsafe { std::slice::from_raw_parts(self.data().add(at), len) }
+    }
+
+    fn release(&mut self) {
+        // SAFETY: data_tail is ours to write; release orders our reads before it.
+        let tail = unsafe { AtomicU64::from_ptr(self.mapping.at().add(DATA_TAIL).cast()) };
+        if tail.load(Ordering::Relaxed) != self.next {
+            tail.store(self.next, Ordering::Release);
+        }
+    }
+
+    fn put_together(&mut self, begin: usize, len: usize) {
+        let first = self.size - begin;
+        self.wrapped.clear();
+        // SAFETY: both parts lie within the data part; the kernel does not write there (see `bytes`).
+        unsafe {
+            self.wrapped.extend_from_slice(std::slice::from_raw_parts(self.data().add(begin), first));
+            self.wrapped.extend_from_slice(std::slice::from_raw_parts(self.data(), len - first));
+        }
+        self.wrapped_at = begin as u32;
+    }
+
+    fn word(&self, at: usize) -> u64 {
+        u64::from(self.word32(at)) | u64::from(self.word32(at + 4)) << 32
+    }
+
+    fn word32(&self, at: usize) -> u32 {
+        // SAFETY: masked into the data part, and 4-byte aligned since records are.
+        unsafe { self.data().add(at & (self.size - 1)).cast::<u32>().read() }
+    }
+
+    fn data(&self) -> *const u8 {
+        // SAFETY: the data part begins one page into the mapping.
+        unsafe { self.mapping.at().add(PAGE) }
+    }
+}
+
+/// The BPF ring buffer: one for all CPUs.
+pub struct RingBuffer {
+    fd: OwnedFd,
+    /// The page that holds the consumer's position.
+    consumer: Mapping,
+    /// The page of the producer's position, then the data twice in a row, so that nothing wraps.
+    producer: Mapping,
+    size: usize,
+    next: usize,
+}
+
+impl RingBuffer {
+    /// Maps the ring buffer map `fd` of `size` bytes.
+    pub fn open(fd: OwnedFd, size: usize) -> io::Result<RingBuffer> {
+        let consumer = Mapping::new(fd.as_fd(), PAGE, 0, true)?;
+        let producer = Mapping::new(fd.as_fd(), PAGE + 2 * size, PAGE as i64, false)?;
+        Ok(RingBuffer { fd, consumer, producer, size, next: 0 })
+    }
+
+    fn collect(&mut self, source: u16, before: u64, budget: usize, notes: &mut Vec<Note>) -> bool {
+        // SAFETY: the page begins with the producer's position, which the kernel moves.
+        let head = unsafe { AtomicUsize::from_ptr(self.producer.at().cast()) }.load(Ordering::Acquire);
+        let mut taken = 0;
+        while self.next < head {
+            if taken == budget {
+                return true;
+            }
+            let at = self.next & (self.size - 1);
+            // SAFETY: a record's header lies 8-byte aligned at `at`; the kernel clears its busy bit last.
+            let header = unsafe { AtomicU32::from_ptr(self.data().add(at).cast_mut().cast()) }.load(Ordering::Acquire);
+            if header & BUSY != 0 {
+                break;
+            }
+            let len = (header & !(BUSY | DISCARDED)) as usize;
+            if header & DISCARDED == 0 && len >= 8 {
+                // SAFETY: the record's bytes lie behind the header, within the doubled data part.
+                let time = unsafe { self.data().add(at + 8).cast::<u64>().read_unaligned() };
+                if time >= before {
+                    break;
+                }
+                notes.push(Note { time, ring: 0, source, at: (at + 8) as u32, len: len as u32 });
+                taken += 1;
+            }
+            self.next += (len + 8).next_multiple_of(8);
+        }
+        false
+    }
+
+    fn bytes(&self, note: &Note) -> &[u8] {
+        // SAFETY: within the doubled data part; not overwritten until `release`.
+        unsafe { std::slice::from_raw_parts(self.data().add(note.at as usize), note.len as usize) }
+    }
+
+    fn release(&mut self) {
+        // SAFETY: the consumer's position is ours to write; release orders our reads before it.
+        unsafe { AtomicUsize::from_ptr(self.consumer.at().cast()) }.store(self.next, Ordering::Release);
+    }
+
+    fn data(&self) -> *const u8 {
+        // SAFETY: the data part begins one page into the mapping.
+        unsafe { self.producer.at().add(PAGE) }
+    }
+}
+
+const PAGE: usize = 4096;
+const DATA_HEAD: usize = 1024;
+const DATA_TAIL: usize = 1032;
+const PERF_RECORD_LOST: u32 = 2;
+const PERF_RECORD_SAMPLE: u32 = 9;
+const BUSY: u32 = 1 << 31;
+const DISCARDED: u32 = 1 << 30;

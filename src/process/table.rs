@@ -1,0 +1,118 @@
+//! The process table: what the kernel told of each process, kept until it ends (and longer by whoever
+//! holds its `Rc`). Bounded; entries are used again, so that a process costs no allocation once warm.
+
+use std::rc::Rc;
+
+use fnv::FnvHashMap;
+
+use super::Process;
+use super::watch::Masks;
+
+/// What is kept beside a process's description.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub process: Rc<Process>,
+    /// Which directives want it, by source.
+    pub masks: Masks,
+    /// execve calls since it began.
+    pub execs: u32,
+    /// Whether it was there before the agent looked.
+    pub existing: bool,
+}
+
+/// Processes by pid; the start time tells whether one is the same.
+pub struct Table {
+    entries: FnvHashMap<u32, Entry>,
+    spare: Vec<Rc<Process>>,
+    limit: usize,
+    evictions: u64,
+}
+
+impl Table {
+    pub fn new(limit: usize) -> Table {
+        Table { entries: FnvHashMap::default(), spare: Vec::new(), limit, evictions: 0 }
+    }
+
+    /// The process that has this pid now; with a start time, only if it is that one.
+    pub fn find(&self, pid: u32, start: Option<u64>) -> Option<&Entry> {
+        self.entries.get(&pid).filter(|entry| start.is_none_or(|start| same_start(entry.process.start, start)))
+    }
+
+    pub fn find_mut(&mut self, pid: u32, start: u64) -> Option<&mut Entry> {
+        self.entries.get_mut(&pid).filter(|entry| same_start(entry.process.start, start))
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.entries.values_mut()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Entries that were thrown out to make room.
+    pub fn evictions(&self) -> u64 {
+        self.evictions
+    }
+
+    /// Puts an entry in, in place of whatever had its pid.
+    pub fn insert(&mut self, entry: Entry) {
+        let pid = entry.process.pid;
+        if self.entries.len() >= self.limit && !self.entries.contains_key(&pid) {
+            // Which one does not matter: the kernel's own table is bounded alike and counts first.
+            if let Some(victim) = self.entries.keys().next().copied() {
+                self.remove(victim);
+                self.evictions += 1;
+            }
+        }
+        if let Some(old) = self.entries.insert(pid, entry) {
+            self.recycle(old.process);
+        }
+    }
+
+    pub fn remove(&mut self, pid: u32) -> Option<Entry> {
+        self.entries.remove(&pid)
+    }
+
+    /// A description with buffers that were used before, to be filled by `fill`.
+    pub fn describe(&mut self, fill: impl FnOnce(&mut Process)) -> Rc<Process> {
+        let mut process = self.spare.pop().unwrap_or_default();
+        match Rc::get_mut(&mut process) {
+            Some(blank) => {
+                blank.clear();
+                fill(blank);
+                process
+            }
+            // Somebody kept it after all.
+            None => {
+                let mut blank = Process::default();
+                fill(&mut blank);
+                Rc::new(blank)
+            }
+        }
+    }
+
+    /// Takes back a description that nobody else holds.
+    pub fn recycle(&mut self, process: Rc<Process>) {
+        if Rc::strong_count(&process) == 1 && self.spare.len() < SPARE {
+            self.spare.push(process);
+        }
+    }
+}
+
+/// Whether two start times (nanoseconds of CLOCK_BOOTTIME) are of one process: one of them may have been
+/// cut to clock ticks by /proc.
+pub fn same_start(a: u64, b: u64) -> bool {
+    a / TICK == b / TICK
+}
+
+const TICK: u64 = 10_000_000;
+const SPARE: usize = 1024;
