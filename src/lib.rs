@@ -5,6 +5,7 @@
 //! libbpf nor mio; `kernel` knows no task; only `agent` and `cli` see everything.
 #![deny(unsafe_code)]
 
+pub mod agent;
 pub mod config;
 pub mod decode;
 pub mod flow;
