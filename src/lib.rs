@@ -9,6 +9,7 @@ pub mod agent;
 pub mod config;
 pub mod decode;
 pub mod flow;
+pub mod http;
 pub mod kernel;
 pub mod metrics;
 pub mod pipeline;

@@ -2,4 +2,5 @@
 #![allow(dead_code)] // each test program uses a part of it
 
 pub mod alloc;
+pub mod promtool;
 pub mod stories;
