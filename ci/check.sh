@@ -242,18 +242,20 @@ verifier_cost() {
 }
 
 # tests NAME LOG COMMAND...: runs test programs, prints what matters of their output, counts. A test that finds that
-# it cannot run here prints `SKIPPED: <test>: <reason>` and counts as skipped, not as passed.
+# it cannot run here prints `SKIPPED: <test>: <reason>` and counts as skipped, not as passed; one that leaves out a part
+# of itself prints `SKIPPED PART: <part>: <reason>`.
 tests() {
-    local name=$1 log=$LOGS/$2 code passed failed ignored skipped
+    local name=$1 log=$LOGS/$2 code passed failed ignored skipped parts
     shift 2
     "$@" 2>&1 </dev/null | tee "$log" | digest
     code=${PIPESTATUS[0]}
-    read -r passed failed ignored skipped < <(awk '
+    read -r passed failed ignored skipped parts < <(awk '
         /^test result: / { passed += $4; failed += $6; ignored += $8 }
         /^SKIPPED: / { skipped++ }
-        END { print passed + 0, failed + 0, ignored + 0, skipped + 0 }' "$log")
+        /^SKIPPED PART: / { parts++ }
+        END { print passed + 0, failed + 0, ignored + 0, skipped + 0, parts + 0 }' "$log")
     PASSED=$((PASSED + passed - skipped))
-    SKIPPED=$((SKIPPED + ignored + skipped))
+    SKIPPED=$((SKIPPED + ignored + skipped + parts))
     if [ "$code" -ne 0 ] && [ "$failed" -eq 0 ]; then
         tail -n 40 "$log"
         echo "FAILED: $name: exit code $code without a failed test"
@@ -269,7 +271,7 @@ digest() {
         /^successes:$/ { section = "successes"; next }
         /^failures:$/ { section = "failures" }
         /^test result: / { section = ""; print; fflush(); next }
-        /^SKIPPED: / || /^kernel-vm: / { print; fflush(); next }
+        /^SKIPPED( PART)?: / || /^kernel-vm: / { print; fflush(); next }
         /^test .* (FAILED|ignored)/ || section == "failures" { print; fflush(); next }
         /^(error|warning)/ { section = "compiler" }
         /^$/ && section == "compiler" { section = "" }
