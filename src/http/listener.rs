@@ -199,8 +199,7 @@ impl Server {
     fn accept(&mut self, registry: &Registry, now: Instant) {
         let mut budget = ACCEPTS_PER_TURN;
         for at in 0..LISTENERS {
-            loop {
-                let Some(listener) = &mut self.listeners[at] else { break };
+            while let Some(listener) = &mut self.listeners[at] {
                 if listener.rest.is_some_and(|until| until > now) || !listener.readable {
                     break;
                 }
