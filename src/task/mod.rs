@@ -2,6 +2,7 @@
 //! and the metrics read; a new task is one folder and one line in it.
 
 pub mod destination;
+pub mod json;
 pub mod options;
 pub mod processing;
 pub mod record;
