@@ -2,6 +2,7 @@
 //! that cannot panic; what is length-prefixed is read with the cursor `reader::Reader`. Nothing here
 //! allocates, reads a clock or counts: what is wrong leaves as `Error` and the caller counts it.
 
+pub mod ecpri;
 pub mod ethernet;
 pub mod hpack;
 pub mod ip;

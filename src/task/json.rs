@@ -76,11 +76,7 @@ impl Object<'_> {
     }
 
     /// As `object`, where filling it may fail: then nothing is left of the member.
-    pub fn try_object<E>(
-        &mut self,
-        key: &str,
-        fill: impl FnOnce(&mut Object<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub fn try_object<E>(&mut self, key: &str, fill: impl FnOnce(&mut Object<'_>) -> Result<(), E>) -> Result<(), E> {
         let (before, first) = (self.out.len(), self.first);
         let mut filled = Ok(());
         self.object(key, |o| filled = fill(o));
@@ -255,7 +251,8 @@ mod tests {
             ipv6(o.key("address"), [0; 16]);
         });
         // The address has no quotes, so that callers can put a prefix length behind it.
-        let text = String::from_utf8(out).unwrap().replace(":::", ":\"::\"").replace("\"address\":\"::\"", "\"address\":1");
+        let text =
+            String::from_utf8(out).unwrap().replace(":::", ":\"::\"").replace("\"address\":\"::\"", "\"address\":1");
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["max"], u64::MAX);
         assert_eq!(value["odd"], "a\"b\\c\n\u{1}é");

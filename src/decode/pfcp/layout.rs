@@ -6,7 +6,10 @@ use crate::decode::{Error, Reader};
 /// One step through a value.
 pub enum Field {
     /// An octet of flags and small numbers.
-    Octet { flags: &'static [&'static str], parts: &'static [Part] },
+    Octet {
+        flags: &'static [&'static str],
+        parts: &'static [Part],
+    },
     /// Octets of one meaning.
     One(&'static str, Scalar),
     /// As `One`, behind a length of so many octets.

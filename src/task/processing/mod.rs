@@ -1,5 +1,6 @@
 //! Processing tasks: decode what a source saw, keep bounded state.
 
+pub mod ecpri;
 mod parse;
 pub mod pfcp;
 pub mod streams;

@@ -2,7 +2,9 @@
 
 use super::super::ie::{Body, Definition};
 use super::super::layout::Field::{All, If, List, One, Optional, Sized, SizedList, Spare, Switch, Unless};
-use super::super::layout::Scalar::{Bytes, Code, Hex, IeType, Ipv4, Ipv6, Name, Number, NumberRest, Octets, Text, Text16, Time};
+use super::super::layout::Scalar::{
+    Bytes, Code, Hex, IeType, Ipv4, Ipv6, Name, Number, NumberRest, Octets, Text, Text16, Time,
+};
 use super::super::layout::{Count, Field, Part};
 use super::super::names;
 use super::{flags, ie, parts};

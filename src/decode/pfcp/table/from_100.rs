@@ -1,8 +1,12 @@
 //! IEs 100 to 199.
 
 use super::super::ie::{Body, Definition};
-use super::super::layout::Field::{All, Flagged15, If, List, Octet, One, Optional, RestBut, Sized, Spare, Switch, Unless, VlanTag};
-use super::super::layout::Scalar::{Address, Bytes, Code, Digits, Hex, Ipv4, Ipv6, Mac, Name, Number, Plmn, Signed, Text, Time};
+use super::super::layout::Field::{
+    All, Flagged15, If, List, Octet, One, Optional, RestBut, Sized, Spare, Switch, Unless, VlanTag,
+};
+use super::super::layout::Scalar::{
+    Address, Bytes, Code, Digits, Hex, Ipv4, Ipv6, Mac, Name, Number, Plmn, Signed, Text, Time,
+};
 use super::super::layout::{Count, Field, Part};
 use super::super::names;
 use super::{flags, ie, parts};

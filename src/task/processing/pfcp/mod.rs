@@ -6,11 +6,14 @@ mod record;
 use self::ids::Ids;
 use self::record::Pfcp;
 use super::parse::{Counts, Status};
+use super::streams::Streams;
 use crate::decode::Reader;
 use crate::decode::pfcp::{Message, Wrong, message_name};
-use crate::pipeline::{Event, Next, Task};
+use crate::flow::assembler::{Limits, Select};
+use crate::pipeline::{End, Event, Next, Task};
 use crate::task::record::Chunk;
 use crate::task::{Build, Context, Kind, Opt, Options, Spec, Type};
+use crate::time::Instant;
 
 pub static SPEC: Spec = Spec {
     name: "pfcp",
@@ -31,28 +34,42 @@ fn build(options: &Options, context: &Context) -> Result<Box<dyn Task>, String> 
     if options.ports("ports").is_empty() {
         return Err("`ports` needs at least one port".to_owned());
     }
+    let ports: Box<[u16]> = options.ports("ports").into();
+    let select = Select { tcp: false, udp: true, ports: ports.clone() };
     Ok(Box::new(PfcpTask {
-        ports: options.ports("ports").into(),
-        packets: context.packets,
-        counts: Counts::new(&context.metrics, "pfcp_parse_total"),
+        streams: Streams::new(context, "pfcp", select, Limits::default()),
+        parser: Parser { ports, packets: context.packets, counts: Counts::new(&context.metrics, "pfcp_parse_total") },
     }))
 }
 
 struct PfcpTask {
+    streams: Streams,
+    parser: Parser,
+}
+
+struct Parser {
     ports: Box<[u16]>,
     packets: bool,
     counts: Counts,
 }
 
+// Datagrams are never held back, so that neither `tick` nor `close` of the streams gives any.
 impl Task for PfcpTask {
     fn event(&mut self, event: &Event<'_>, next: &mut Next<'_>) {
-        if let Some(chunk) = event.chunk() {
-            self.chunk(event, chunk, next);
-        }
+        let parser = &self.parser;
+        self.streams.event(event, &mut |chunk, _| parser.chunk(event, chunk, next));
+    }
+
+    fn tick(&mut self, now: Instant, _next: &mut Next<'_>) {
+        self.streams.tick(now, &mut |_, _| {});
+    }
+
+    fn close(&mut self, _why: End, now: Instant, _next: &mut Next<'_>) {
+        self.streams.close(now, &mut |_, _| {});
     }
 }
 
-impl PfcpTask {
+impl Parser {
     fn chunk(&self, event: &Event<'_>, chunk: &Chunk<'_>, next: &mut Next<'_>) {
         let Some(net) = chunk.net.filter(|net| net.proto == UDP && chunk.datagram) else { return };
         let of_pfcp = |port: u16| self.ports.contains(&port);

@@ -13,7 +13,9 @@ use self::datagrams::Datagrams;
 use self::record::{Body, TlsHeaders};
 use self::stream::Stream;
 use super::parse::{Counts, Status};
+use super::streams::{Streams, When};
 use crate::decode::tls::{Alert, Certificates, ClientHello, Handshake, ServerHello, content, fingerprint, handshake};
+use crate::flow::assembler::{Limits, Select};
 use crate::flow::table::Table;
 use crate::pipeline::{End, Event, Next, Task};
 use crate::task::record::{Chunk, Direction};
@@ -31,7 +33,8 @@ pub static SPEC: Spec = Spec {
 };
 
 fn build(_: &Options, context: &Context) -> Result<Box<dyn Task>, String> {
-    Ok(Box::new(TlsTask::new(context)))
+    let streams = Streams::new(context, "tlsheaders", Select::default(), Limits::default());
+    Ok(Box::new(TlsTask { streams, flows: Flows::new(context) }))
 }
 
 /// What a direction gives, in order.
@@ -42,13 +45,21 @@ enum Found<'a> {
 }
 
 struct TlsTask {
-    flows: Table<u64, Flow>,
+    streams: Streams,
+    flows: Flows,
+}
+
+/// What is known of each flow, bounded in number and in bytes.
+struct Flows {
+    table: Table<u64, Flow>,
     /// Bytes that all flows keep of unfinished records and messages.
     held: usize,
     output: Output,
     entries: IntGauge,
     bytes: IntGauge,
     evictions: IntCounter,
+    /// This task's part in the gauges, which all directives share.
+    shown: (i64, i64),
 }
 
 /// One connection or association. `Tx` first.
@@ -67,11 +78,35 @@ struct Output {
     scratch: Vec<u16>,
 }
 
-impl TlsTask {
-    fn new(context: &Context) -> TlsTask {
+impl Task for TlsTask {
+    fn event(&mut self, event: &Event<'_>, next: &mut Next<'_>) {
+        let flows = &mut self.flows;
+        self.streams.event(event, &mut |chunk, _| flows.chunk(event, chunk, next));
+    }
+
+    fn tick(&mut self, now: Instant, next: &mut Next<'_>) {
+        let flows = &mut self.flows;
+        self.streams.tick(now, &mut |chunk, when| flows.late(chunk, when, next));
+        flows.show();
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.streams.deadline()
+    }
+
+    fn close(&mut self, _why: End, now: Instant, next: &mut Next<'_>) {
+        let flows = &mut self.flows;
+        self.streams.close(now, &mut |chunk, when| flows.late(chunk, when, next));
+        while flows.evict() {}
+        flows.show();
+    }
+}
+
+impl Flows {
+    fn new(context: &Context) -> Flows {
         let of_table = ["tlsheaders"];
-        TlsTask {
-            flows: Table::default(),
+        Flows {
+            table: Table::default(),
             held: 0,
             output: Output {
                 counts: Counts::new(&context.metrics, "tlsheaders_parse_total"),
@@ -81,68 +116,58 @@ impl TlsTask {
             entries: context.metrics.gauges("tawon_table_entries").with_label_values(&of_table),
             bytes: context.metrics.gauges("tawon_table_bytes").with_label_values(&of_table),
             evictions: context.metrics.counters("tawon_table_evictions_total").with_label_values(&of_table),
+            shown: (0, 0),
         }
     }
 
     fn chunk(&mut self, event: &Event<'_>, chunk: &Chunk<'_>, next: &mut Next<'_>) {
+        self.take(chunk, &mut |record| next.event(&event.with(record)));
+    }
+
+    /// What comes without a frame of its own, since a gap was waited for in vain.
+    fn late(&mut self, chunk: &Chunk<'_>, when: When, next: &mut Next<'_>) {
+        self.take(chunk, &mut |record| next.event(&Event::new(when.timestamp, when.at, record)));
+    }
+
+    fn take(&mut self, chunk: &Chunk<'_>, pass: &mut dyn FnMut(&TlsHeaders<'_>)) {
         let Some(id) = chunk.flow else {
             // Without a flow nothing ties chunks together: each stands for itself.
             let mut flow = Flow::new(chunk.datagram);
-            self.output.feed(&mut flow, event, chunk, next);
+            self.output.feed(&mut flow, chunk, pass);
             return flow.close(&mut |status| self.output.counts.add(status));
         };
-        if self.flows.get(&id).is_none() {
-            if chunk.end.is_some() || (chunk.bytes.is_empty() && chunk.gap == 0 && !chunk.gap_unknown) {
-                return;
-            }
-            self.flows.insert(id, Flow::new(chunk.datagram), 0);
-        }
-        let Some(flow) = self.flows.touch(&id) else { return };
+        let at = match self.table.touch(&id) {
+            Some(at) => at,
+            None if chunk.end.is_some() || chunk.length == 0 && chunk.gap == 0 && !chunk.gap_unknown => return,
+            None => self.table.insert(id, Flow::new(chunk.datagram), 0),
+        };
+        let Some(flow) = self.table.at(at) else { return };
         let before = flow.held();
-        self.output.feed(flow, event, chunk, next);
+        self.output.feed(flow, chunk, pass);
+        let ended = chunk.end.is_some() && flow.ended(chunk.direction);
         self.held = self.held + flow.held() - before;
-        let over = chunk.end.is_some() && flow.ended(chunk.direction);
-        if over {
-            self.remove(id);
+        if ended {
+            self.table.remove(&id);
         }
-        while self.flows.len() > MAX_FLOWS || self.held > MAX_HELD {
-            let Some((_, mut flow)) = self.flows.pop_oldest(0) else { break };
-            self.held -= flow.held();
-            flow.close(&mut |status| self.output.counts.add(status));
+        while (self.table.len() > MAX_FLOWS || self.held > MAX_HELD) && self.evict() {
             self.evictions.inc();
         }
     }
 
-    fn remove(&mut self, id: u64) {
-        if let Some(mut flow) = self.flows.remove(&id) {
-            self.held -= flow.held();
-            flow.close(&mut |status| self.output.counts.add(status));
-        }
+    /// Forgets the flow used least recently; false where there is none.
+    fn evict(&mut self) -> bool {
+        let Some((_, mut flow)) = self.table.pop_oldest(0) else { return false };
+        self.held -= flow.held();
+        flow.close(&mut |status| self.output.counts.add(status));
+        true
     }
 
-    fn show(&self) {
-        self.entries.set(self.flows.len() as i64);
-        self.bytes.set((self.flows.len() * Table::<u64, Flow>::ENTRY_BYTES + self.held) as i64);
-    }
-}
-
-impl Task for TlsTask {
-    fn event(&mut self, event: &Event<'_>, next: &mut Next<'_>) {
-        if let Some(chunk) = event.chunk() {
-            self.chunk(event, chunk, next);
-        }
-    }
-
-    fn tick(&mut self, _now: Instant, _next: &mut Next<'_>) {
-        self.show();
-    }
-
-    fn close(&mut self, _why: End, _now: Instant, _next: &mut Next<'_>) {
-        while let Some((_, mut flow)) = self.flows.pop_oldest(0) {
-            flow.close(&mut |status| self.output.counts.add(status));
-        }
-        self.held = 0;
-        self.show();
+    fn show(&mut self) {
+        let bytes = self.table.len() * Table::<u64, Flow>::ENTRY_BYTES + self.held;
+        let now = (self.table.len() as i64, bytes as i64);
+        self.entries.add(now.0 - self.shown.0);
+        self.bytes.add(now.1 - self.shown.1);
+        self.shown = now;
     }
 }
 
@@ -186,11 +211,11 @@ impl Flow {
 }
 
 impl Output {
-    fn feed(&mut self, flow: &mut Flow, event: &Event<'_>, chunk: &Chunk<'_>, next: &mut Next<'_>) {
+    fn feed(&mut self, flow: &mut Flow, chunk: &Chunk<'_>, pass: &mut dyn FnMut(&TlsHeaders<'_>)) {
         let mut other_protocol = false;
         let mut each = |found: Found<'_>| {
             other_protocol |= matches!(found, Found::Wrong(Status::NotMatching));
-            self.found(found, event, chunk, next);
+            self.found(found, chunk, pass);
         };
         let cut = chunk.length > chunk.bytes.len() as u64;
         let over = match flow {
@@ -219,7 +244,7 @@ impl Output {
         }
     }
 
-    fn found(&mut self, found: Found<'_>, event: &Event<'_>, chunk: &Chunk<'_>, next: &mut Next<'_>) {
+    fn found(&mut self, found: Found<'_>, chunk: &Chunk<'_>, pass: &mut dyn FnMut(&TlsHeaders<'_>)) {
         let (content_type, version, handshake_type, body) = match found {
             Found::Wrong(status) => return self.counts.add(status),
             Found::Alert { version, alert } => (content::ALERT, version, None, Ok(Body::Alert(alert))),
@@ -231,7 +256,7 @@ impl Output {
         let Ok(body) = body else { return self.counts.add(Status::Malformed) };
         self.counts.add(Status::Ok);
         let ends = chunk.net.filter(|_| self.packets).map(|net| (net, chunk.direction));
-        next.event(&event.with(&TlsHeaders { content_type, version, handshake_type, body, ends }));
+        pass(&TlsHeaders { content_type, version, handshake_type, body, ends });
     }
 
     fn body<'a>(&mut self, message: &Handshake<'a>, datagram: bool) -> Result<Body<'a>, crate::decode::Error> {

@@ -6,8 +6,8 @@ use crate::decode::tls::{Alert, Certificates, ClientHello, Extensions, ServerHel
 use crate::pipeline::Record;
 use crate::task::Kind;
 use crate::task::json::{self, Object};
-use crate::task::processing::tlsheaders::certificate;
 use crate::task::processing::text;
+use crate::task::processing::tlsheaders::certificate;
 use crate::task::record::{Direction, Net};
 
 /// One handshake message or alert.
@@ -22,8 +22,15 @@ pub struct TlsHeaders<'a> {
 }
 
 pub enum Body<'a> {
-    ClientHello { hello: ClientHello<'a>, ja3: Ja3, ja4: Ja4 },
-    ServerHello { hello: ServerHello<'a>, ja3s: Ja3 },
+    ClientHello {
+        hello: ClientHello<'a>,
+        ja3: Ja3,
+        ja4: Ja4,
+    },
+    ServerHello {
+        hello: ServerHello<'a>,
+        ja3s: Ja3,
+    },
     Certificates(Certificates<'a>),
     Alert(Alert),
     /// A message of which only its type is told.
@@ -83,7 +90,8 @@ impl Record for TlsHeaders<'_> {
                 out.extend_from_slice(ja4);
             }
             Body::ServerHello { hello, ja3s } => {
-                let retry: &[u8] = if hello.is_hello_retry_request() { b"hello_retry_request" } else { b"server_hello" };
+                let retry: &[u8] =
+                    if hello.is_hello_retry_request() { b"hello_retry_request" } else { b"server_hello" };
                 out.extend_from_slice(b"TLS ");
                 out.extend_from_slice(retry);
                 list(out, b" version=", names::version(hello.version()).map(str::as_bytes).into_iter());
