@@ -15,7 +15,13 @@ use crate::pipeline::Task;
 pub use options::{Opt, Options, Type, Value};
 
 /// Every task of this build, in the order in which documents list them.
-pub static TASKS: &[&Spec] = &[&source::exec::SPEC, &source::flows::SPEC];
+pub static TASKS: &[&Spec] = &[
+    &source::exec::SPEC,
+    &source::flows::SPEC,
+    &processing::tlsheaders::SPEC,
+    &processing::pfcp::SPEC,
+    &processing::ecpri::SPEC,
+];
 
 /// Finds a task by the name it has in a configuration.
 pub fn find(name: &str) -> Option<&'static Spec> {
