@@ -158,6 +158,7 @@ gate_bpf() {
     local headers clang source object
     check "build" cargo build --locked
     headers=$(find target/debug/build -path '*/libbpf-sys-*/out/include/bpf/bpf_helpers.h' -printf '%h\n' | head -n 1)
+    [ ! -e /sys/kernel/btf/vmlinux ] || check "kernel types" scripts/vmlinux.sh check
     mkdir -p target/bpf
     for clang in $(seq -f 'clang-%.0f' 14 30); do
         command -v "$clang" >/dev/null || continue
@@ -214,6 +215,7 @@ gate_kernel() {
         tests "kernel $version" "kernel-$version.log" scripts/kernel-vm.sh run "$version" --deadline "$VM_DEADLINE" \
             --env "TAWON_KERNEL=$version" --add "${programs[0]}" "${programs[1]}" --show-output
         verifier_cost "$version" "$LOGS/kernel-$version.log"
+        check "kernel types of $version" scripts/vmlinux.sh check "$version"
         echo "$(grep -m 1 '^kernel [0-9]' "$LOGS/kernel-$version.log" || echo "kernel $version did not start"):" \
             "$((PASSED - before[0])) passed, $((FAILED - before[1])) failed, $((SKIPPED - before[2])) skipped"
     done
