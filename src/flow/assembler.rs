@@ -175,15 +175,15 @@ impl Assembler {
     /// Time has passed: gives up holes and flows that waited for too long.
     pub fn tick(&mut self, now: Instant, sink: &mut impl FnMut(&Segment<'_>)) {
         self.fragments.tick(now);
-        while self.holes.front().is_some_and(|&(due, ..)| due <= now)
-            && let Some((_, key, id)) = self.holes.pop_front()
-        {
-            self.look_again(key, id, now, sink);
-        }
         for (list, idle) in [(TCP, self.limits.tcp_idle), (UDP, self.limits.udp_idle), (CLOSED, self.limits.linger)] {
             while self.flows.oldest(list).is_some_and(|(_, flow)| now.since(flow.last) >= idle) {
                 self.give_up_oldest(list, now, sink);
             }
+        }
+        while self.holes.front().is_some_and(|&(due, ..)| due <= now)
+            && let Some((_, key, id)) = self.holes.pop_front()
+        {
+            self.look_again(key, id, now, sink);
         }
     }
 

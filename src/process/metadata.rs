@@ -16,6 +16,9 @@ impl Meta {
     pub const CONTAINER: Meta = Meta::bits(12, 4);
     pub const POD: Meta = Meta::bits(16, 5);
     pub const INTERFACE: Meta = Meta::bits(21, 3);
+    pub const INTERFACE_NAME: Meta = Meta::bits(21, 1);
+    pub const INTERFACE_INDEX: Meta = Meta::bits(22, 1);
+    pub const INTERFACE_ADDRS: Meta = Meta::bits(23, 1);
 
     /// Parses `process.min+pod`, `all`, `process.name`. The error names the word and the known ones.
     pub fn parse(text: &str) -> Result<Meta, String> {

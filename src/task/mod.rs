@@ -2,7 +2,6 @@
 //! and the metrics read; a new task is one folder and one line in it.
 
 pub mod destination;
-pub mod json;
 pub mod options;
 pub mod processing;
 pub mod record;
@@ -15,13 +14,7 @@ use crate::pipeline::Task;
 pub use options::{Opt, Options, Type, Value};
 
 /// Every task of this build, in the order in which documents list them.
-pub static TASKS: &[&Spec] = &[
-    &source::exec::SPEC,
-    &source::flows::SPEC,
-    &processing::tlsheaders::SPEC,
-    &processing::pfcp::SPEC,
-    &processing::ecpri::SPEC,
-];
+pub static TASKS: &[&Spec] = &[&source::exec::SPEC, &source::flows::SPEC, &source::capture::SPEC];
 
 /// Finds a task by the name it has in a configuration.
 pub fn find(name: &str) -> Option<&'static Spec> {

@@ -1,7 +1,8 @@
 //! Decoders and tasks against material from outside and against independent decoders.
 
-mod metrics;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod capture_file;
 mod hpack;
+mod reassembly;

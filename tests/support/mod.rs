@@ -2,5 +2,7 @@
 #![allow(dead_code)] // each test program uses a part of it
 
 pub mod alloc;
-pub mod promtool;
+pub mod packets;
+pub mod replay;
 pub mod stories;
+pub mod tshark;

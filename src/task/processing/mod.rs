@@ -1,8 +1,3 @@
 //! Processing tasks: decode what a source saw, keep bounded state.
 
-pub mod ecpri;
-mod parse;
-pub mod pfcp;
 pub mod streams;
-mod text;
-pub mod tlsheaders;
