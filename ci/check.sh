@@ -102,12 +102,12 @@ gate_shell() {
 # Each rule is a pattern that may not occur in some files.
 gate_tree() {
     local src='src/*.rs' rust='*.rs' all=('*.rs' '*.md' '*.sh' '*.toml' '*.yaml' '*.h' '*.c' 'scripts/*')
-    absent "unsafe code outside src/kernel and tests/support" \
+    absent "unsafe code outside src/kernel, tests/support and benches" \
         'allow\(unsafe_code\)|\bunsafe( fn| impl| extern| trait)? *\{|\bunsafe (fn|impl|extern|trait)\b' \
-        "$rust" ':!src/kernel/' ':!src/lib.rs' ':!tests/support/' ':!tests/fuzz/'
+        "$rust" ':!src/kernel/' ':!src/lib.rs' ':!tests/support/' ':!tests/fuzz/' ':!benches/'
     absent "a path of one machine" '(^|[^[:alnum:]_/.}>-])/(home|work|Users|tmp/tawon)/' "${all[@]}" ':!ci/check.sh'
     absent "something left to do" '\b(TODO|FIXME|XXX|HACK)\b|\b(todo|unimplemented|dbg)!\(' "${all[@]}" ':!ci/check.sh'
-    absent "a getter named get_" '\bfn get_' "$src"
+    absent "a getter named get_" '\bfn get_([^m]|m[^u])' "$src"
     absent "an async runtime" '\basync (fn|move)\b|\.await\b' "$rust"
     absent "decode knows only itself" \
         'crate::(agent|cli|config|flow|http|kernel|kube|metrics|operator|pipeline|process|task)\b' 'src/decode/*.rs'
@@ -158,6 +158,7 @@ gate_bpf() {
     local headers clang source object
     check "build" cargo build --locked
     headers=$(find target/debug/build -path '*/libbpf-sys-*/out/include/bpf/bpf_helpers.h' -printf '%h\n' | head -n 1)
+    [ ! -e /sys/kernel/btf/vmlinux ] || check "kernel types" scripts/vmlinux.sh check
     mkdir -p target/bpf
     for clang in $(seq -f 'clang-%.0f' 14 30); do
         command -v "$clang" >/dev/null || continue
@@ -214,6 +215,7 @@ gate_kernel() {
         tests "kernel $version" "kernel-$version.log" scripts/kernel-vm.sh run "$version" --deadline "$VM_DEADLINE" \
             --env "TAWON_KERNEL=$version" --add "${programs[0]}" "${programs[1]}" --show-output
         verifier_cost "$version" "$LOGS/kernel-$version.log"
+        check "kernel types of $version" scripts/vmlinux.sh check "$version"
         echo "$(grep -m 1 '^kernel [0-9]' "$LOGS/kernel-$version.log" || echo "kernel $version did not start"):" \
             "$((PASSED - before[0])) passed, $((FAILED - before[1])) failed, $((SKIPPED - before[2])) skipped"
     done
@@ -242,18 +244,20 @@ verifier_cost() {
 }
 
 # tests NAME LOG COMMAND...: runs test programs, prints what matters of their output, counts. A test that finds that
-# it cannot run here prints `SKIPPED: <test>: <reason>` and counts as skipped, not as passed.
+# it cannot run here prints `SKIPPED: <test>: <reason>` and counts as skipped, not as passed; one that leaves out a part
+# of itself prints `SKIPPED PART: <part>: <reason>`.
 tests() {
-    local name=$1 log=$LOGS/$2 code passed failed ignored skipped
+    local name=$1 log=$LOGS/$2 code passed failed ignored skipped parts
     shift 2
     "$@" 2>&1 </dev/null | tee "$log" | digest
     code=${PIPESTATUS[0]}
-    read -r passed failed ignored skipped < <(awk '
+    read -r passed failed ignored skipped parts < <(awk '
         /^test result: / { passed += $4; failed += $6; ignored += $8 }
         /^SKIPPED: / { skipped++ }
-        END { print passed + 0, failed + 0, ignored + 0, skipped + 0 }' "$log")
+        /^SKIPPED PART: / { parts++ }
+        END { print passed + 0, failed + 0, ignored + 0, skipped + 0, parts + 0 }' "$log")
     PASSED=$((PASSED + passed - skipped))
-    SKIPPED=$((SKIPPED + ignored + skipped))
+    SKIPPED=$((SKIPPED + ignored + skipped + parts))
     if [ "$code" -ne 0 ] && [ "$failed" -eq 0 ]; then
         tail -n 40 "$log"
         echo "FAILED: $name: exit code $code without a failed test"
@@ -269,7 +273,7 @@ digest() {
         /^successes:$/ { section = "successes"; next }
         /^failures:$/ { section = "failures" }
         /^test result: / { section = ""; print; fflush(); next }
-        /^SKIPPED: / || /^kernel-vm: / { print; fflush(); next }
+        /^SKIPPED( PART)?: / || /^kernel-vm: / { print; fflush(); next }
         /^test .* (FAILED|ignored)/ || section == "failures" { print; fflush(); next }
         /^(error|warning)/ { section = "compiler" }
         /^$/ && section == "compiler" { section = "" }

@@ -6,9 +6,11 @@
 #![deny(unsafe_code)]
 
 pub mod agent;
+pub mod cli;
 pub mod config;
 pub mod decode;
 pub mod flow;
+pub mod http;
 pub mod kernel;
 pub mod metrics;
 pub mod pipeline;

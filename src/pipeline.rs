@@ -126,11 +126,34 @@ pub enum End {
 }
 
 impl End {
+    pub const ALL: [End; 3] = [End::Completed, End::Stopped, End::Failed];
+
     pub const fn name(self) -> &'static str {
         match self {
             End::Completed => "completed",
             End::Stopped => "stopped",
             End::Failed => "failed",
+        }
+    }
+}
+
+/// What a directive is at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// startAt is ahead.
+    Scheduled,
+    Running,
+    Ended,
+}
+
+impl State {
+    pub const ALL: [State; 3] = [State::Scheduled, State::Running, State::Ended];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::Scheduled => "scheduled",
+            State::Running => "running",
+            State::Ended => "ended",
         }
     }
 }

@@ -1,9 +1,11 @@
 //! A directive's life: when it starts, when it ends, when a failed one is tried again. It is told what
 //! happened and what time it is, and says what to do; it reads no clock and runs no task.
 //!
-//!     Scheduled -- startAt --> Running -- stopAt, duration, end(), fail() --> Ending -- drained() --> Ended
-//!                                 ^                                                                     |
-//!                                 +---------------- back-off after a failure ---------------------------+
+//! ```text
+//! Scheduled -- startAt --> Running -- stopAt, duration, end(), fail() --> Ending -- drained() --> Ended
+//!                             ^                                                                     |
+//!                             +---------------- back-off after a failure ---------------------------+
+//! ```
 
 use std::time::Duration;
 

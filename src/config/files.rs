@@ -59,6 +59,14 @@ pub fn load(path: &Path, tawon_id: &str) -> Result<Loaded, Vec<Problem>> {
     Ok(loaded)
 }
 
+/// Reads a configuration without its `directives.d`, and leaves its directives out.
+pub fn load_settings(path: &Path, tawon_id: &str) -> Result<Loaded, Vec<Problem>> {
+    let mut loaded = main(path, tawon_id)?;
+    loaded.config.directives.clear();
+    loaded.origins.clear();
+    Ok(loaded)
+}
+
 /// Reads a file of directives that is none of a configuration: `run -f`.
 pub fn load_directives(path: &Path) -> Result<(Vec<Directive>, Vec<Problem>), Vec<Problem>> {
     let mut reader = Reader::new(path.to_string_lossy().into());

@@ -13,7 +13,9 @@ pub mod pipeline;
 pub mod problem;
 pub mod raw;
 pub mod read;
+pub mod schema;
 pub mod units;
+pub mod write;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -157,7 +157,7 @@ struct Found {
 }
 
 /// Reads the tasks and holds them against the rules of a pipeline.
-fn tasks(reader: &mut Reader, node: &Node, has_condition: bool, origin: Origin<'_>) -> Option<Vec<TaskConfig>> {
+pub fn tasks(reader: &mut Reader, node: &Node, has_condition: bool, origin: Origin<'_>) -> Option<Vec<TaskConfig>> {
     let list = reader.list(node, "tasks", false)?;
     if list.len() > MOST_TASKS {
         reader.problem(node.at, format!("{} tasks; a pipeline has at most {MOST_TASKS}", list.len()));

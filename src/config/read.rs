@@ -15,18 +15,29 @@ pub struct Reader {
     file: Arc<str>,
     /// The tasks that a pipeline can be made of.
     pub tasks: &'static [&'static Spec],
+    /// Arguments of the command line, which have no lines: line 0 of a position means one of these.
+    arguments: Vec<Arc<str>>,
     pub problems: Vec<Problem>,
     pub warnings: Vec<Problem>,
 }
 
 impl Reader {
     pub fn new(file: Arc<str>) -> Reader {
-        Reader { file, tasks: TASKS, problems: Vec::new(), warnings: Vec::new() }
+        let arguments = vec![Arc::clone(&file)];
+        Reader { file, tasks: TASKS, arguments, problems: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// The position that stands for an argument of the command line, shown as `text`.
+    pub fn argument(&mut self, text: String) -> Position {
+        self.arguments.push(text.into());
+        Position { line: 0, column: (self.arguments.len() - 1) as u32 }
     }
 
     pub fn place(&self, at: Position) -> Place {
-        // Position 0 stands for an argument, which has no lines.
-        Place { file: Arc::clone(&self.file), position: Some(at).filter(|at| at.line != 0) }
+        match at.line {
+            0 => Place { file: self.arguments.get(at.column as usize).unwrap_or(&self.file).clone(), position: None },
+            _ => Place { file: Arc::clone(&self.file), position: Some(at) },
+        }
     }
 
     pub fn problem(&mut self, at: Position, message: impl Into<String>) {

@@ -2,12 +2,15 @@
 //! that cannot panic; what is length-prefixed is read with the cursor `reader::Reader`. Nothing here
 //! allocates, reads a clock or counts: what is wrong leaves as `Error` and the caller counts it.
 
+pub mod ecpri;
 pub mod ethernet;
 pub mod hpack;
 pub mod ip;
 pub mod layers;
+pub mod pfcp;
 pub mod reader;
 pub mod tcp;
+pub mod tls;
 pub mod transport;
 pub mod tunnel;
 pub mod udp;

@@ -188,7 +188,7 @@ impl Waiting {
     fn take(&mut self, fragment: Fragment, next: u8, bytes: &[u8]) -> Taken {
         let (from, to) = (fragment.offset, fragment.offset + bytes.len() as u32);
         // all but the last carry a multiple of 8 bytes (RFC 791 3.2, RFC 8200 4.5)
-        let misfit = fragment.more && (bytes.is_empty() || bytes.len() % 8 != 0);
+        let misfit = fragment.more && (bytes.is_empty() || !bytes.len().is_multiple_of(8));
         let beyond = self.length.is_some_and(|length| to > length || (!fragment.more && to != length));
         let short = !fragment.more && self.ranges.last().is_some_and(|&(_, last)| last > to);
         if misfit || beyond || short || to > 65_535 {

@@ -1,6 +1,6 @@
 //! The records that cross from the kernel, as the BTF of `bpf/abi.bpf.c` describes them.
 
-#[allow(clippy::all, clippy::pedantic, unused, missing_docs)]
+#[allow(clippy::all, clippy::pedantic, clippy::undocumented_unsafe_blocks, unused, missing_docs)]
 mod skeleton {
     include!(concat!(env!("OUT_DIR"), "/abi.skel.rs"));
 }

@@ -2,9 +2,16 @@
 //! handles by name. A handle with labels is resolved when its key first appears and kept: never
 //! `with_label_values` per event.
 
+pub mod bpf_stats;
 pub mod catalogue;
+mod process;
+pub mod runs;
+pub mod summary;
+mod text;
+pub mod total;
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -13,11 +20,16 @@ use prometheus::{
 };
 
 use catalogue::{CATALOGUE, Kind, Metric, Preset};
+pub use runs::{Runs, TaskRun};
+use summary::{Summaries, View, locked};
+pub use total::Total;
 
 /// Every collector of the catalogue, registered under the configured prefix.
 pub struct Metrics {
     registry: Registry,
     collectors: HashMap<&'static str, Handle>,
+    prefix: String,
+    view: Arc<Mutex<View>>,
 }
 
 enum Handle {
@@ -30,26 +42,48 @@ enum Handle {
     FloatGauges(GaugeVec),
     Histogram(Histogram),
     Histograms(HistogramVec),
+    Summaries(Summaries),
 }
+
+/// The release that this is.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The commit that it was built from, where the build was told.
+pub const REVISION: &str = match option_env!("TAWON_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
 
 impl Metrics {
     /// Registers the whole catalogue. `prefix` is put before the contract's names with an underscore;
     /// the agent's own keep theirs. The error says which name is not a metric's name.
     pub fn new(prefix: &str) -> Result<Metrics, prometheus::Error> {
-        let registry = Registry::new();
-        let mut collectors = HashMap::new();
+        let mut metrics = Metrics {
+            registry: Registry::new(),
+            collectors: HashMap::new(),
+            prefix: prefix.to_owned(),
+            view: Arc::default(),
+        };
         for metric in CATALOGUE {
-            let name = match prefix {
-                "" => metric.name.to_owned(),
-                _ if metric.group == "own" => metric.name.to_owned(),
-                prefix => format!("{prefix}_{}", metric.name),
-            };
-            if let Some(handle) = Handle::new(metric, name)? {
-                registry.register(handle.collector())?;
-                collectors.insert(metric.name, handle);
-            }
+            let handle = Handle::new(metric, metrics.shown_name(metric), &metrics.view)?;
+            metrics.registry.register(handle.collector())?;
+            metrics.collectors.insert(metric.name, handle);
         }
-        Ok(Metrics { registry, collectors })
+        metrics.registry.register(Box::new(process::ProcessCollector::new()?))?;
+        metrics.gauges("tawon_build_info").with_label_values(&[VERSION, REVISION]).set(1);
+        Ok(metrics)
+    }
+
+    /// Chooses the quantiles that the summaries show from now on, ascending, each from 0 to 1.
+    pub fn show_quantiles(&self, quantiles: &[f64]) {
+        locked(&self.view).quantiles = quantiles.to_vec();
+    }
+
+    /// A metric's name as it is scraped.
+    fn shown_name(&self, metric: &Metric) -> String {
+        if self.prefix.is_empty() || metric.group == "own" {
+            return metric.name.to_owned();
+        }
+        format!("{}_{}", self.prefix, metric.name)
     }
 
     /// The families as they stand now.
@@ -91,13 +125,13 @@ handles! {
     float_gauges FloatGauges GaugeVec;
     histogram Histogram Histogram;
     histograms Histograms HistogramVec;
+    summaries Summaries Summaries;
 }
 
 impl Handle {
-    /// None for a summary: those are collectors of our own.
-    fn new(metric: &Metric, name: String) -> Result<Option<Handle>, prometheus::Error> {
+    fn new(metric: &Metric, name: String, view: &Arc<Mutex<View>>) -> Result<Handle, prometheus::Error> {
         let opts = || Opts::new(&name, metric.help);
-        Ok(Some(match (metric.kind, metric.labels.is_empty()) {
+        Ok(match (metric.kind, metric.labels.is_empty()) {
             (Kind::Counter, true) => Handle::Counter(IntCounter::with_opts(opts())?),
             (Kind::Counter, false) => Handle::Counters(IntCounterVec::new(opts(), metric.labels)?.preset(metric)),
             (Kind::FloatCounter, _) => Handle::FloatCounter(Counter::with_opts(opts())?),
@@ -112,8 +146,8 @@ impl Handle {
                     false => Handle::Histograms(HistogramVec::new(opts, metric.labels)?.preset(metric)),
                 }
             }
-            (Kind::Summary, _) => return Ok(None),
-        }))
+            (Kind::Summary, _) => Handle::Summaries(Summaries::new(name, metric.help, metric.labels, view.clone())?),
+        })
     }
 }
 

@@ -1,9 +1,11 @@
 //! Container id and pod uid from a cgroup path: containerd, CRI-O and Docker; version 1 and 2; the
 //! systemd and the cgroupfs driver.
 //!
-//!     /kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod<uid_>.slice/cri-containerd-<id>.scope
-//!     /kubepods/burstable/pod<uid>/<id>
-//!     /system.slice/docker-<id>.scope      /docker/<id>      /machine.slice/crio-<id>.scope
+//! ```text
+//! /kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod<uid_>.slice/cri-containerd-<id>.scope
+//! /kubepods/burstable/pod<uid>/<id>
+//! /system.slice/docker-<id>.scope      /docker/<id>      /machine.slice/crio-<id>.scope
+//! ```
 
 /// What a cgroup path tells. The pod's uid in its usual form, with dashes.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]

@@ -2,6 +2,7 @@
 //! and the metrics read; a new task is one folder and one line in it.
 
 pub mod destination;
+pub mod json;
 pub mod options;
 pub mod processing;
 pub mod record;
@@ -14,7 +15,14 @@ use crate::pipeline::Task;
 pub use options::{Opt, Options, Type, Value};
 
 /// Every task of this build, in the order in which documents list them.
-pub static TASKS: &[&Spec] = &[&source::exec::SPEC, &source::flows::SPEC, &source::capture::SPEC];
+pub static TASKS: &[&Spec] = &[
+    &source::exec::SPEC,
+    &source::flows::SPEC,
+    &source::capture::SPEC,
+    &processing::tlsheaders::SPEC,
+    &processing::pfcp::SPEC,
+    &processing::ecpri::SPEC,
+];
 
 /// Finds a task by the name it has in a configuration.
 pub fn find(name: &str) -> Option<&'static Spec> {

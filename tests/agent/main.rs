@@ -1,4 +1,6 @@
 //! The real binary, run as its user would.
 
+mod readme;
+mod scripts;
 #[path = "../support/mod.rs"]
 mod support;

@@ -272,7 +272,7 @@ mod tests {
                 assert_eq!(decoded(&encode(&text)), Ok(text));
             }
         }
-        let text: Vec<u8> = (0..2000u32).map(|i| (i * 7919 >> 3) as u8).collect();
+        let text: Vec<u8> = (0..2000u32).map(|i| ((i * 7919) >> 3) as u8).collect();
         for length in 0..300 {
             assert_eq!(decoded(&encode(&text[..length])).as_deref(), Ok(&text[..length]));
         }

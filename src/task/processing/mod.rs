@@ -1,3 +1,8 @@
 //! Processing tasks: decode what a source saw, keep bounded state.
 
+pub mod ecpri;
+mod parse;
+pub mod pfcp;
 pub mod streams;
+mod text;
+pub mod tlsheaders;

@@ -105,7 +105,7 @@ struct __sk_buff {
 	__u32 gso_segs;
 	union {
 		struct bpf_sock *sk;
-		__u64 sk_align;
+		__u64 : 64;
 	};
 	__u32 gso_size;
 };
@@ -211,7 +211,7 @@ typedef struct {
 } kgid_t;
 
 typedef struct {
-	__u64 val;
+	__u64 val; /* since 6.3, two words before */
 } kernel_cap_t;
 
 struct cred {
@@ -352,7 +352,7 @@ struct tcp_sock {
 	struct minmax rtt_min;
 };
 
-struct mptcp_sock {
+struct mptcp_sock { /* not where MPTCP is not built in */
 	struct sock *first;
 };
 

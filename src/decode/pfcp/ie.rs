@@ -1,0 +1,144 @@
+//! Information elements (TS 29.244 clause 8.1.1): type, length, value, in lists that nest.
+
+use super::layout::Field;
+use super::table::TABLE;
+use crate::decode::{Error, Reader};
+
+/// What the standard says of an IE type.
+pub struct Definition {
+    pub code: u16,
+    /// As table 8.1.2-1 has it.
+    pub name: &'static str,
+    pub body: Body,
+}
+
+/// What the value of an IE is.
+pub enum Body {
+    /// A list of IEs.
+    Group,
+    /// Fields one after the other.
+    Fields(&'static [Field]),
+    /// Octets whose meaning is left to others.
+    Opaque,
+}
+
+/// The definition of an IE type; None for those that the standard does not have.
+pub fn definition(code: u16) -> Option<&'static Definition> {
+    TABLE.get(usize::from(code) / 100)?.get(usize::from(code) % 100).filter(|definition| definition.code == code)
+}
+
+/// One information element.
+#[derive(Clone, Copy, Debug)]
+pub struct Ie<'a> {
+    pub code: u16,
+    /// Of a vendor's IE, whose type is 32768 or above (clause 8.1.1).
+    pub enterprise_id: Option<u16>,
+    pub value: &'a [u8],
+}
+
+impl<'a> Ie<'a> {
+    /// Its definition; None for those of vendors and those that the standard does not have.
+    pub fn definition(&self) -> Option<&'static Definition> {
+        match self.enterprise_id {
+            None => definition(self.code),
+            Some(_) => None,
+        }
+    }
+
+    /// The IEs in it, where it is a group.
+    pub fn group(&self) -> Option<Ies<'a>> {
+        matches!(self.definition()?.body, Body::Group).then(|| Ies::new(self.value))
+    }
+}
+
+/// A list of IEs. Its iterator gives an error, then ends, where a length runs over the end.
+#[derive(Clone, Copy, Debug)]
+pub struct Ies<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Ies<'a> {
+    pub const fn new(bytes: &'a [u8]) -> Ies<'a> {
+        Ies { bytes }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Result<Ie<'a>, Error>> + Clone + use<'a> {
+        let mut reader = Reader::new(self.bytes);
+        std::iter::from_fn(move || {
+            if reader.is_empty() {
+                return None;
+            }
+            let ie = read(&mut reader).map_err(|_| Error::Malformed);
+            if ie.is_err() {
+                reader.take_rest();
+            }
+            Some(ie)
+        })
+    }
+
+    /// Whether the lengths of this list and of all groups in it, to the depth `MAX_DEPTH`, fit.
+    pub fn is_well_formed(&self) -> bool {
+        self.fits(1)
+    }
+
+    fn fits(&self, depth: usize) -> bool {
+        self.iter().all(|ie| match ie {
+            Ok(ie) => match ie.group() {
+                Some(group) => depth < MAX_DEPTH && group.fits(depth + 1),
+                None => true,
+            },
+            Err(_) => false,
+        })
+    }
+}
+
+fn read<'a>(reader: &mut Reader<'a>) -> Result<Ie<'a>, Error> {
+    let code = reader.u16()?;
+    let mut value = reader.prefixed_u16()?;
+    let enterprise_id = if code & 0x8000 != 0 { Some(value.u16()?) } else { None };
+    Ok(Ie { code, enterprise_id, value: value.take_rest() })
+}
+
+/// How deep groups may nest. The standard's own go to 4.
+pub const MAX_DEPTH: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_definition_is_found_by_its_code_and_has_a_name_of_its_own() {
+        let mut names = std::collections::HashSet::new();
+        let mut count = 0;
+        for code in 0..=u16::MAX {
+            let Some(found) = definition(code) else { continue };
+            assert_eq!(found.code, code);
+            assert!(found.name == "Reserved" || names.insert(found.name), "{}", found.name);
+            count += 1;
+        }
+        assert_eq!(count, 323);
+        assert_eq!(TABLE.iter().map(|part| part.len()).sum::<usize>(), count);
+    }
+
+    #[test]
+    fn a_vendors_ie_carries_its_enterprise_and_is_never_taken_for_one_of_the_standard() {
+        let bytes = [0x80, 0x13, 0, 3, 0x28, 0xaf, 1];
+        let ie = Ies::new(&bytes).iter().next().unwrap().unwrap();
+        assert_eq!((ie.code, ie.enterprise_id, ie.value), (0x8013, Some(10_415), &[1][..]));
+        assert!(ie.definition().is_none());
+    }
+
+    #[test]
+    fn groups_that_nest_without_end_are_refused_at_a_fixed_depth() {
+        let mut bytes = Vec::new();
+        let total = 16_000_usize;
+        for level in 0..total {
+            let length = ((total - level - 1) * 4) as u16;
+            bytes.extend_from_slice(&[0, 1, (length >> 8) as u8, length as u8]);
+        }
+        assert!(!Ies::new(&bytes).is_well_formed());
+        assert!(Ies::new(&[0, 1, 0, 4, 0, 2, 0, 0]).is_well_formed());
+        assert!(!Ies::new(&[0, 1, 0, 4, 0, 2, 0, 1]).is_well_formed());
+        assert!(!Ies::new(&[0, 19, 0, 1]).is_well_formed());
+    }
+}

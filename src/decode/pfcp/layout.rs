@@ -1,0 +1,335 @@
+//! The language in which `table` says what the value of an IE is made of, and its interpreter. Field
+//! names are the TS's own in lowerCamel.
+
+use crate::decode::{Error, Reader};
+
+/// One step through a value.
+pub enum Field {
+    /// An octet of flags and small numbers.
+    Octet {
+        flags: &'static [&'static str],
+        parts: &'static [Part],
+    },
+    /// Octets of one meaning.
+    One(&'static str, Scalar),
+    /// As `One`, behind a length of so many octets.
+    Sized(&'static str, u8, Scalar),
+    /// A scalar that takes what is left but for so many octets.
+    RestBut(&'static str, usize, Scalar),
+    /// A list of scalars.
+    List(&'static str, Count, Scalar),
+    /// Scalars behind the length, of so many octets, of them all.
+    SizedList(&'static str, u8, Scalar),
+    /// Where any of these flags is set: bit 0 is bit 1 of the first octet of flags, bit 8 bit 1 of the
+    /// second, and so on.
+    If(u64, &'static [Field]),
+    /// Where all of these flags are set.
+    All(u64, &'static [Field]),
+    /// Where none of these flags is set.
+    Unless(u64, &'static [Field]),
+    /// Where anything is left: what later versions of the TS added.
+    Optional(&'static [Field]),
+    /// By the first part of the last octet.
+    Switch(&'static [(u8, &'static [Field])]),
+    /// C-TAG and S-TAG: PCP, DEI and a VID of 12 bits in two octets (clause 8.2.94).
+    VlanTag(&'static str),
+    /// 16 bits: a flag above a number of 15 bits (clause 8.2.91).
+    Flagged15(&'static str, &'static str),
+    Spare(usize),
+}
+
+/// Some bits of an octet: `width` bits from `shift` up.
+pub struct Part {
+    pub name: &'static str,
+    pub shift: u8,
+    pub width: u8,
+    pub names: Names,
+}
+
+/// How many items a list has.
+#[derive(Clone, Copy)]
+pub enum Count {
+    /// As the octet before it says.
+    Octet,
+    /// As the second part of the last octet of parts says.
+    Part,
+    /// To the end.
+    Rest,
+}
+
+/// Octets of one meaning.
+#[derive(Clone, Copy)]
+pub enum Scalar {
+    /// An unsigned number of so many octets.
+    Number(u8),
+    /// A signed number of so many octets.
+    Signed(u8),
+    /// All that is left as one unsigned number.
+    NumberRest,
+    /// An identifier of so many octets.
+    Hex(u8),
+    /// A code point of so many octets.
+    Code(u8, Names),
+    /// An IE's type.
+    IeType,
+    Ipv4,
+    Ipv6,
+    /// IPv4 or IPv6 by what is left.
+    Address,
+    Mac,
+    /// Seconds of NTP (clause 8.2.65 and others).
+    Time,
+    Plmn,
+    Text,
+    /// A name in DNS labels, or text where it is none.
+    Name,
+    /// Digits in TBCD (TS 29.002).
+    Digits,
+    Bytes,
+    /// So many octets.
+    Octets(u8),
+    /// Text behind a length of two octets.
+    Text16,
+}
+
+/// Code points and what they mean.
+pub type Names = &'static [(u16, &'static str)];
+
+/// A typed value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Value<'a> {
+    /// A flag that is set.
+    Flag,
+    Number(u64),
+    Signed(i64),
+    Code(u64, Option<&'static str>),
+    /// An identifier, and how many octets it has.
+    Hex(u64, u8),
+    Ipv4([u8; 4]),
+    Ipv6([u8; 16]),
+    Mac([u8; 6]),
+    /// Seconds since 1900 as NTP counts them, or since 2036 where the first bit is 0 (RFC 4330
+    /// section 3).
+    Time(u32),
+    /// MCC and MNC as TS 24.008 puts them.
+    Plmn([u8; 3]),
+    Text(&'a [u8]),
+    /// Labels, checked: each a length and its bytes.
+    Labels(&'a [u8]),
+    Digits(&'a [u8]),
+    Bytes(&'a [u8]),
+}
+
+/// Takes what a value is made of, in order.
+pub trait Visit<'a> {
+    fn field(&mut self, name: &'static str, value: Value<'a>);
+    /// Items follow by `item`, until `end`.
+    fn list(&mut self, name: &'static str);
+    fn item(&mut self, value: Value<'a>);
+    fn end(&mut self);
+}
+
+/// Walks through a value. An error means that it ends before its fields do; octets behind the last
+/// field are of a later version and left out (clause 8.1.1).
+pub fn walk<'a>(fields: &'static [Field], value: &'a [u8], visit: &mut impl Visit<'a>) -> Result<(), Error> {
+    Walk { reader: Reader::new(value), flags: 0, octets: 0, parts: [0; 2] }.fields(fields, visit)
+}
+
+struct Walk<'a> {
+    reader: Reader<'a>,
+    /// The octets of flags so far, the first lowest.
+    flags: u64,
+    octets: u32,
+    /// The first two parts of the last octet that had any.
+    parts: [u8; 2],
+}
+
+impl<'a> Walk<'a> {
+    fn fields(&mut self, fields: &'static [Field], visit: &mut impl Visit<'a>) -> Result<(), Error> {
+        fields.iter().try_for_each(|field| self.field(field, visit))
+    }
+
+    fn field(&mut self, field: &'static Field, visit: &mut impl Visit<'a>) -> Result<(), Error> {
+        match field {
+            Field::Octet { flags, parts } => self.octet(flags, parts, visit)?,
+            Field::One(name, scalar) => visit.field(name, scalar.read(&mut self.reader)?),
+            Field::Sized(name, octets, scalar) => {
+                let mut inner = self.sized(*octets)?;
+                visit.field(name, scalar.read(&mut inner)?);
+            }
+            Field::RestBut(name, less, scalar) => {
+                let length = self.reader.remaining().checked_sub(*less).ok_or(Error::Truncated)?;
+                visit.field(name, scalar.read(&mut self.reader.sub(length)?)?);
+            }
+            Field::List(name, count, scalar) => self.list(name, *count, *scalar, visit)?,
+            Field::SizedList(name, octets, scalar) => {
+                let mut inner = self.sized(*octets)?;
+                visit.list(name);
+                while !inner.is_empty() {
+                    visit.item(scalar.read(&mut inner)?);
+                }
+                visit.end();
+            }
+            Field::If(mask, fields) if self.flags & mask != 0 => self.fields(fields, visit)?,
+            Field::All(mask, fields) if self.flags & mask == *mask => self.fields(fields, visit)?,
+            Field::Unless(mask, fields) if self.flags & mask == 0 => self.fields(fields, visit)?,
+            Field::Optional(fields) if !self.reader.is_empty() => self.fields(fields, visit)?,
+            Field::If(..) | Field::All(..) | Field::Unless(..) | Field::Optional(_) => {}
+            Field::Switch(cases) => match cases.iter().find(|(case, _)| *case == self.parts[0]) {
+                Some((_, fields)) => self.fields(fields, visit)?,
+                // A type that the TS does not know: what follows is of unknown shape.
+                None => visit.field("value", Value::Bytes(self.reader.take_rest())),
+            },
+            Field::VlanTag(vid) => self.vlan_tag(vid, visit)?,
+            Field::Flagged15(flag, name) => {
+                let word = self.reader.u16()?;
+                if word & 0x8000 != 0 {
+                    visit.field(flag, Value::Flag);
+                }
+                visit.field(name, Value::Number(u64::from(word & 0x7fff)));
+            }
+            Field::Spare(octets) => self.reader.skip(*octets)?,
+        }
+        Ok(())
+    }
+
+    fn octet(
+        &mut self,
+        flags: &'static [&'static str],
+        parts: &'static [Part],
+        visit: &mut impl Visit<'a>,
+    ) -> Result<(), Error> {
+        let octet = self.reader.u8()?;
+        self.flags |= u64::from(octet).checked_shl(self.octets * 8).unwrap_or(0);
+        self.octets += 1;
+        for (bit, flag) in flags.iter().enumerate() {
+            if octet >> bit & 1 != 0 && !flag.is_empty() {
+                visit.field(flag, Value::Flag);
+            }
+        }
+        for (at, part) in parts.iter().enumerate() {
+            let value = octet >> part.shift & (0xff >> (8 - part.width));
+            if let Some(kept) = self.parts.get_mut(at) {
+                *kept = value;
+            }
+            if !part.name.is_empty() {
+                visit.field(part.name, named(u64::from(value), part.names));
+            }
+        }
+        Ok(())
+    }
+
+    fn list(
+        &mut self,
+        name: &'static str,
+        count: Count,
+        scalar: Scalar,
+        visit: &mut impl Visit<'a>,
+    ) -> Result<(), Error> {
+        let count = match count {
+            Count::Octet => usize::from(self.reader.u8()?),
+            Count::Part => usize::from(self.parts[1]),
+            Count::Rest => usize::MAX,
+        };
+        visit.list(name);
+        for at in 0..count {
+            if count == usize::MAX && self.reader.is_empty() {
+                break;
+            }
+            debug_assert!(at <= self.reader.position(), "a scalar of a list takes at least an octet");
+            visit.item(scalar.read(&mut self.reader)?);
+        }
+        visit.end();
+        Ok(())
+    }
+
+    fn sized(&mut self, octets: u8) -> Result<Reader<'a>, Error> {
+        let length = number(&mut self.reader, octets)?;
+        self.reader.sub(usize::try_from(length).map_err(|_| Error::Truncated)?)
+    }
+
+    fn vlan_tag(&mut self, vid: &'static str, visit: &mut impl Visit<'a>) -> Result<(), Error> {
+        let [high, low] = self.reader.array()?;
+        // Clause 8.2.94: the flags of the octet before say which of the three matter.
+        if self.flags & 1 != 0 {
+            visit.field("pcpValue", Value::Number(u64::from(high & 0x07)));
+        }
+        if self.flags & 2 != 0 && high & 0x08 != 0 {
+            visit.field("deiFlag", Value::Flag);
+        }
+        if self.flags & 4 != 0 {
+            visit.field(vid, Value::Number(u64::from(high >> 4) << 8 | u64::from(low)));
+        }
+        Ok(())
+    }
+}
+
+impl Scalar {
+    fn read<'a>(self, reader: &mut Reader<'a>) -> Result<Value<'a>, Error> {
+        Ok(match self {
+            Scalar::Number(octets) => Value::Number(number(reader, octets)?),
+            Scalar::Signed(octets) => {
+                let unused = 64 - 8 * u32::from(octets);
+                Value::Signed(((number(reader, octets)? << unused) as i64) >> unused)
+            }
+            Scalar::NumberRest => {
+                let octets = u8::try_from(reader.remaining()).map_err(|_| Error::Malformed)?;
+                if !(1..=8).contains(&octets) {
+                    return Err(Error::Malformed);
+                }
+                Value::Number(number(reader, octets)?)
+            }
+            Scalar::Hex(octets) => Value::Hex(number(reader, octets)?, octets),
+            Scalar::Code(octets, names) => named(number(reader, octets)?, names),
+            Scalar::IeType => {
+                let code = reader.u16()?;
+                Value::Code(u64::from(code), super::definition(code).map(|definition| definition.name))
+            }
+            Scalar::Ipv4 => Value::Ipv4(reader.array()?),
+            Scalar::Ipv6 => Value::Ipv6(reader.array()?),
+            Scalar::Address => match reader.remaining() {
+                4 => Value::Ipv4(reader.array()?),
+                16 => Value::Ipv6(reader.array()?),
+                _ => return Err(Error::Malformed),
+            },
+            Scalar::Mac => Value::Mac(reader.array()?),
+            Scalar::Time => Value::Time(reader.u32()?),
+            Scalar::Plmn => Value::Plmn(reader.array()?),
+            Scalar::Text => Value::Text(reader.take_rest()),
+            Scalar::Name => {
+                let bytes = reader.take_rest();
+                if labels(bytes) { Value::Labels(bytes) } else { Value::Text(bytes) }
+            }
+            Scalar::Digits => Value::Digits(reader.take_rest()),
+            Scalar::Bytes => Value::Bytes(reader.take_rest()),
+            Scalar::Octets(octets) => Value::Bytes(reader.take(usize::from(octets))?),
+            Scalar::Text16 => Value::Text(reader.prefixed_u16()?.take_rest()),
+        })
+    }
+}
+
+fn named(value: u64, names: Names) -> Value<'static> {
+    if names.is_empty() {
+        return Value::Number(value);
+    }
+    Value::Code(value, names.iter().find(|(code, _)| u64::from(*code) == value).map(|(_, name)| *name))
+}
+
+/// A number of up to 8 octets.
+fn number(reader: &mut Reader<'_>, octets: u8) -> Result<u64, Error> {
+    Ok(reader.take(usize::from(octets))?.iter().fold(0, |number, octet| number << 8 | u64::from(*octet)))
+}
+
+/// Whether bytes are labels of a domain name to their end (TS 23.003 clause 9.1), with or without the
+/// root's.
+fn labels(bytes: &[u8]) -> bool {
+    let mut reader = Reader::new(bytes);
+    while !reader.is_empty() {
+        match reader.prefixed_u8() {
+            Ok(label) if label.is_empty() => return reader.is_empty() && bytes.len() > 1,
+            Ok(label) if label.remaining() <= 63 && label.rest().iter().all(u8::is_ascii_graphic) => {}
+            _ => return false,
+        }
+    }
+    !bytes.is_empty()
+}

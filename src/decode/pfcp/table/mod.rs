@@ -1,0 +1,40 @@
+//! The IEs of TS 29.244 Release 17, table 8.1.2-1, with what their values are made of (clause 8.2).
+
+mod from_0;
+mod from_100;
+mod from_200;
+mod from_300;
+
+use super::ie::Definition;
+
+/// Definitions by hundreds: a definition's place within its part is its code modulo 100.
+pub(super) static TABLE: [&[Definition]; 4] = [from_0::IES, from_100::IES, from_200::IES, from_300::IES];
+
+/// An octet of flags, from bit 1 up.
+macro_rules! flags {
+    ($($name:literal),* $(,)?) => {
+        Field::Octet { flags: &[$($name),*], parts: &[] }
+    };
+}
+
+/// An octet of small numbers: name, lowest bit counted from 0, width and what they mean.
+macro_rules! parts {
+    ($(($name:literal, $shift:literal, $width:literal, $names:expr)),* $(,)?) => {
+        Field::Octet { flags: &[], parts: &[$(Part { name: $name, shift: $shift, width: $width, names: $names }),*] }
+    };
+}
+
+/// One row: code, name, and `group`, `opaque` or its fields.
+macro_rules! ie {
+    ($code:literal, $name:literal, group) => {
+        Definition { code: $code, name: $name, body: Body::Group }
+    };
+    ($code:literal, $name:literal, opaque) => {
+        Definition { code: $code, name: $name, body: Body::Opaque }
+    };
+    ($code:literal, $name:literal, [$($field:expr),* $(,)?]) => {
+        Definition { code: $code, name: $name, body: Body::Fields(&[$($field),*]) }
+    };
+}
+
+use {flags, ie, parts};

@@ -1,0 +1,532 @@
+//! The server against real sockets, with time that the tests make up.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use mio::{Events, Poll};
+
+use super::listener::{Scope, Server};
+use super::routes::{Routes, Site};
+use super::status::{Config, Counts, Directive, Runs, Status, Task};
+use crate::config::{Listen, Network};
+use crate::metrics::Metrics;
+use crate::pipeline::{End, State};
+use crate::time::{Instant, Timestamp};
+
+#[test]
+fn every_route_answers_get_and_head_with_the_same_fields() {
+    let mut house = House::new();
+    for (path, content_type) in [
+        ("/metrics", "text/plain; version=0.0.4; charset=utf-8"),
+        ("/healthz", "text/plain; charset=utf-8"),
+        ("/readyz", "text/plain; charset=utf-8"),
+        ("/directives", "application/json"),
+        ("/", "text/html; charset=utf-8"),
+    ] {
+        let get = house.ask(&format!("GET {path}?x=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+        let head = house.ask(&format!("HEAD {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+        let (fields, body) = get.split_once("\r\n\r\n").unwrap();
+        assert!(fields.starts_with("HTTP/1.1 200 OK\r\n"), "{get}");
+        assert!(
+            fields.contains(&format!("Content-Type: {content_type}\r\nContent-Length: {}\r\n", body.len())),
+            "{get}"
+        );
+        assert_eq!(head, format!("{fields}\r\n\r\n"));
+    }
+}
+
+#[test]
+fn a_connection_carries_many_requests_and_those_sent_ahead_are_answered_in_order() {
+    let mut house = House::new();
+    let mut client = house.connect();
+    for _ in 0..3 {
+        client.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        assert!(house.read(&mut client, |got| got.ends_with("\r\n\r\nok\n")).starts_with("HTTP/1.1 200"));
+    }
+    let ahead = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n".repeat(300);
+    let ahead = ahead + "GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    client.write_all(ahead.as_bytes()).unwrap();
+    let got = house.read(&mut client, |_| false);
+    let codes: Vec<&str> = got.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    let wanted: Vec<&str> = ["200", "404"].repeat(300).into_iter().chain(["200"]).collect();
+    assert_eq!(codes, wanted);
+    assert_eq!(house.count("healthz", "200"), 303);
+    assert_eq!(house.count("other", "404"), 300);
+}
+
+#[test]
+fn one_turn_makes_only_a_few_answers_so_that_the_rings_get_theirs() {
+    let mut house = House::new();
+    let mut client = house.connect();
+    client.write_all("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100).as_bytes()).unwrap();
+    let mut before = 0;
+    house.until(|house| {
+        let now = house.count("metrics", "200");
+        assert!(now - before <= 4, "{} answers in one turn", now - before);
+        before = now;
+        now == 100
+    });
+}
+
+#[test]
+fn what_is_refused_says_why_and_closes() {
+    let mut house = House::new();
+    for (request, status) in [
+        ("POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", "405 Method Not Allowed"),
+        ("GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n", "404 Not Found"),
+        ("GET / HTTP/1.1\r\n\r\n", "400 Bad Request"),
+        ("\x16\x03\x01\x02\x00\x01\x00\x01\u{fc}", "400 Bad Request"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505 HTTP Version Not Supported"),
+        ("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n", "413 Content Too Large"),
+        ("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", "411 Length Required"),
+    ] {
+        let mut client = house.connect();
+        client.write_all(request.as_bytes()).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        let got = house.read(&mut client, |_| false);
+        assert!(got.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{request:?}: {got}");
+        assert_eq!(got.contains("Allow: GET, HEAD\r\n"), status.starts_with("405"));
+    }
+    let mut client = house.connect();
+    let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(100_000));
+    client.write_all(long.as_bytes()).unwrap();
+    assert!(house.read(&mut client, |_| false).starts_with("HTTP/1.1 431 "), "the rest is read, so no reset");
+}
+
+#[test]
+fn a_body_is_passed_over_and_the_next_request_is_answered() {
+    let mut house = House::new();
+    let mut client = house.connect();
+    let body = "GET /nowhere HTTP/1.1\r\n\r\n".repeat(2000);
+    client
+        .write_all(format!("GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes())
+        .unwrap();
+    house.read(&mut client, |got| got.ends_with("ok\n"));
+    let rest = format!("{body}GET /readyz HTTP/1.0\r\n\r\n");
+    client.write_all(rest.as_bytes()).unwrap();
+    assert!(
+        house
+            .read(&mut client, |_| false)
+            .ends_with("Connection: close\r\nX-Content-Type-Options: nosniff\r\n\r\nok\n")
+    );
+    assert_eq!((house.count("other", "404"), house.count("readyz", "200")), (0, 1));
+}
+
+#[test]
+fn half_a_request_is_given_5_seconds_and_an_unread_answer_10() {
+    let mut house = House::new();
+    let mut half = house.connect();
+    half.write_all(b"GET /metrics HTT").unwrap();
+    let mut silent = house.connect();
+    house.until(|house| house.open() == 2);
+    house.pass(Duration::from_millis(4_900));
+    assert_eq!(house.open(), 2);
+    half.write_all(b"P/1.1\r\n").unwrap();
+    house.pass(Duration::from_millis(200));
+    for client in [&mut half, &mut silent] {
+        assert!(house.read(client, |_| false).starts_with("HTTP/1.1 408 "));
+    }
+    drop((half, silent));
+    house.until(|house| house.open() == 0);
+
+    house.hall.body = vec![b'x'; 8 << 20];
+    let mut slow = house.connect();
+    slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    house.until(|house| house.count("metrics", "200") == 1);
+    house.pass(Duration::from_millis(9_900));
+    assert_eq!(house.open(), 1);
+    house.pass(Duration::from_millis(200));
+    assert_eq!(house.open(), 0);
+
+    let mut kept = house.connect();
+    kept.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    house.read(&mut kept, |got| got.ends_with("ok\n"));
+    house.pass(Duration::from_secs(60));
+    assert_eq!(house.open(), 1, "an idle connection stays between scrapes");
+    house.pass(Duration::from_secs(100));
+    assert_eq!(house.open(), 0);
+}
+
+#[test]
+fn a_slow_reader_gets_its_whole_answer_in_its_own_time() {
+    let mut house = House::new();
+    house.hall.body = (0..6 << 20).map(|at| (at % 251) as u8).collect();
+    let mut slow = house.connect();
+    slow.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    house.until(|house| house.count("metrics", "200") == 1);
+    assert_eq!(house.ask("GET /healthz HTTP/1.0\r\n\r\n").lines().next(), Some("HTTP/1.1 200 OK"));
+    let got = house.bytes(&mut slow, |_| false);
+    assert!(got.ends_with(&house.hall.body) && got.len() > house.hall.body.len());
+}
+
+#[test]
+fn answers_that_nobody_reads_do_not_pile_up() {
+    let mut house = House::new();
+    house.hall.body = vec![b'x'; 8 << 20];
+    let mut clients: Vec<TcpStream> = (0..10).map(|_| house.connect()).collect();
+    for client in &mut clients {
+        client.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    }
+    house.until(|house| {
+        house.count("metrics", "200") + house.count("metrics", "503") + house.count("other", "503") == 10
+    });
+    assert!(house.count("other", "503") > 0 && house.count("metrics", "200") > 0);
+}
+
+#[test]
+fn at_most_64_connections_are_held_and_idle_ones_make_room() {
+    let mut house = House::new();
+    let mut half: Vec<TcpStream> = (0..64).map(|_| house.connect()).collect();
+    for client in &mut half {
+        client.write_all(b"GET ").unwrap();
+    }
+    house.until(|house| house.open() == 64);
+    let refused = house.ask("GET /healthz HTTP/1.0\r\n\r\n");
+    assert!(refused.is_empty() || refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    house.until(|house| house.count("other", "503") == 1);
+    half[7].write_all(b"/healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    house.read(&mut half[7], |got| got.ends_with("ok\n"));
+    assert!(house.ask("GET /healthz HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "), "one was idle");
+}
+
+#[test]
+fn ten_thousand_connections_are_taken_and_turned_away_without_a_leak() {
+    let mut house = House::new();
+    let before = std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let mut kept = Vec::new();
+    for at in 0..10_000 {
+        let client = house.connect();
+        if at % 500 == 0 {
+            kept.push(client);
+        }
+        if at % 200 == 0 {
+            house.turn();
+            house.until(|house| house.server.deadline() != Some(Instant(0)));
+        }
+    }
+    house.turn();
+    house.until(|house| house.server.deadline() != Some(Instant(0)));
+    drop(kept);
+    house.until(|house| house.open() == 0);
+    assert!(std::fs::read_dir("/proc/self/fd").unwrap().count() <= before + 20); // other tests open some too
+    assert!(house.ask("GET /healthz HTTP/1.0\r\n\r\n").ends_with("ok\n"));
+}
+
+#[test]
+fn gzip_comes_when_it_is_asked_for_and_pays() {
+    let mut house = House::new();
+    let mut client = house.connect();
+    client.write_all(b"GET /metrics HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n").unwrap();
+    let got = house.bytes(&mut client, |_| false);
+    let at = got.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    let fields = String::from_utf8_lossy(&got[..at]).into_owned();
+    assert!(fields.contains("Vary: Accept-Encoding\r\nContent-Encoding: gzip\r\n"), "{fields}");
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(&got[at..]).read_to_end(&mut plain).unwrap();
+    assert_eq!(plain, house.hall.body);
+    assert!(!house.ask("GET /healthz HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n").contains("Content-Encoding"));
+    let plain = house.ask("GET /metrics HTTP/1.0\r\nAccept-Encoding: gzip;q=0\r\n\r\n");
+    assert!(plain.contains("Vary: Accept-Encoding\r\n") && !plain.contains("Content-Encoding"));
+}
+
+#[test]
+fn the_probes_listener_shows_health_alone_and_guarded_routes_are_guarded() {
+    let mut house = House::listening(&[(":0", Scope::Probes)]);
+    assert!(house.ask("GET /healthz HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
+    for path in ["/metrics", "/directives", "/"] {
+        assert!(house.ask(&format!("GET {path} HTTP/1.0\r\n\r\n")).starts_with("HTTP/1.1 404 "), "{path}");
+    }
+    house.hall.ready = Err("directive flows has not started");
+    assert!(house.ask("GET /readyz HTTP/1.0\r\n\r\n").ends_with("\r\n\r\ndirective flows has not started\n"));
+    assert_eq!(house.count("readyz", "503"), 1);
+}
+
+#[test]
+fn every_address_of_both_families_is_served_by_one_socket() {
+    let mut house = House::listening(&[(":0", Scope::All)]);
+    let port = house.server.addresses().next().unwrap().port();
+    for ip in ["127.0.0.1", "::1"] {
+        house.at = SocketAddr::new(ip.parse().unwrap(), port);
+        assert!(house.ask("GET /directives HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "), "{ip}: loopback is let in");
+    }
+}
+
+#[test]
+fn an_address_in_use_is_an_error_and_what_stood_stays() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut house = House::new();
+    let new = listens(&[("127.0.0.1:0", Scope::All), (&taken.local_addr().unwrap().to_string(), Scope::All)]);
+    let error = house.server.listen(house.poll.registry(), &new).unwrap_err();
+    assert_eq!(error.cause.kind(), std::io::ErrorKind::AddrInUse);
+    assert_eq!(house.server.addresses().collect::<Vec<_>>(), [house.at]);
+    assert!(house.ask("GET /healthz HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn listeners_are_replaced_without_a_moment_when_nobody_listens() {
+    let mut house = House::listening(&[(":0", Scope::All)]);
+    let port = house.server.addresses().next().unwrap().port();
+    house.at = SocketAddr::new("127.0.0.1".parse().unwrap(), port);
+    let wide = format!(":{port}");
+    house.server.listen(house.poll.registry(), &listens(&[(&wide, Scope::All)])).unwrap();
+    let mut kept = house.connect();
+    kept.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    house.read(&mut kept, |got| got.ends_with("ok\n"));
+    let narrow = house.at.to_string();
+    for text in [&narrow, &wide, &narrow] {
+        let waiting = house.connect();
+        house.turn();
+        house.server.listen(house.poll.registry(), &listens(&[(text, Scope::All)])).unwrap();
+        assert!(house.ask("GET /healthz HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "), "{text}");
+        drop(waiting);
+    }
+    assert_eq!(house.read(&mut kept, |_| false), "", "an idle connection of a listener that went is closed");
+    assert_eq!(house.server.addresses().count(), 1);
+    let stranger = std::net::TcpListener::bind(house.at);
+    assert!(stranger.is_err(), "nobody else may bind what was shared for a moment");
+}
+
+#[test]
+fn the_same_address_for_metrics_and_probes_is_one_socket() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    for scopes in [[Scope::All, Scope::Probes], [Scope::Probes, Scope::All]] {
+        let mut house = House::listening(&[(&free, scopes[0]), (&free, scopes[1])]);
+        assert_eq!(house.server.addresses().count(), 1);
+        assert!(house.ask("GET /metrics HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
+    }
+}
+
+#[test]
+fn garbage_of_any_shape_neither_stops_nor_grows_the_server() {
+    let mut house = House::new();
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..500 {
+        let mut bytes = Vec::new();
+        let kind = random(&mut seed) % 4;
+        for _ in 0..random(&mut seed) % 3000 {
+            bytes.push(match kind {
+                0 => random(&mut seed) as u8,
+                1 => b"GET / HTTP/1.1\r\n:"[random(&mut seed) as usize % 17],
+                2 => b"\r\n"[random(&mut seed) as usize % 2],
+                _ => b'A',
+            });
+        }
+        let mut client = house.connect();
+        let _ = client.write_all(&bytes);
+        let _ = client.shutdown(std::net::Shutdown::Write);
+        house.bytes(&mut client, |_| false);
+    }
+    house.until(|house| house.open() == 0);
+    assert!(house.ask("GET /healthz HTTP/1.0\r\n\r\n").ends_with("ok\n"));
+}
+
+#[test]
+fn the_page_names_what_there_is_and_escapes_it() {
+    let mut house = House::new();
+    house.hall.name = "<b>&\"'".to_owned();
+    let page = house.ask("GET / HTTP/1.0\r\n\r\n");
+    assert!(page.contains("&lt;b&gt;&amp;&quot;&#39;") && !page.contains("<b>&"), "{page}");
+    for part in ["exec_msgs_lost", "1\u{202f}234\u{202f}567", "href=\"/metrics\"", "chip ok", "attach: EPERM"] {
+        assert!(page.contains(part), "{part}");
+    }
+    let json = house.ask("GET /directives HTTP/1.0\r\n\r\n");
+    let json: serde_json::Value = serde_json::from_str(json.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let directive = &json["directives"][0];
+    assert_eq!((&directive["state"], &directive["tasks"][0]["task"]), (&"running".into(), &"exec".into()));
+    assert_eq!(json["directives"][1]["status"], "failed");
+    assert_eq!(json["losses"]["exec_msgs_lost"], 1_234_567);
+}
+
+/// A server with its loop, turned by the test.
+struct House {
+    poll: Poll,
+    events: Events,
+    server: Server,
+    metrics: Metrics,
+    hall: Hall,
+    at: SocketAddr,
+    now: Instant,
+}
+
+struct Hall {
+    body: Vec<u8>,
+    ready: Result<(), &'static str>,
+    name: String,
+}
+
+impl Site for Hall {
+    fn metrics(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.body);
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.ready.map_err(str::to_owned)
+    }
+
+    fn status(&mut self) -> Status {
+        status(&self.name)
+    }
+}
+
+pub(super) fn status(name: &str) -> Status {
+    let start = Timestamp(1_795_363_199_000_000_000);
+    let now = Timestamp(start.0 + 7_384_000_000_000);
+    let counts = |list: &[(&'static str, u64)]| Counts(list.iter().map(|(name, n)| ((*name).into(), *n)).collect());
+    let task = |task: &str, list| Task { task: task.to_owned(), counts: counts(list) };
+    let directive = Directive {
+        name: name.to_owned(),
+        origin: Some("/etc/tawon/tawon.yaml:21".to_owned()),
+        state: State::Running,
+        status: None,
+        since: start,
+        starts_at: None,
+        ends_at: None,
+        next_try_at: None,
+        last_error: None,
+        runs: Runs::default(),
+        tasks: vec![task("exec", &[("records", 48_211)]), task("log", &[("written", 48_200), ("dropped", 11)])],
+        counts: counts(&[]),
+    };
+    let failed = Directive {
+        name: "sbi".to_owned(),
+        state: State::Ended,
+        status: Some(End::Failed),
+        next_try_at: Some(Timestamp(now.0 + 64_000_000_000)),
+        last_error: Some("payload: attach: EPERM".to_owned()),
+        runs: Runs { failed: 7, ..Runs::default() },
+        tasks: vec![task("payload", &[]), task("h2", &[]), task("publish", &[])],
+        ..directive.clone()
+    };
+    let scheduled = Directive {
+        name: "night".to_owned(),
+        state: State::Scheduled,
+        starts_at: Some(Timestamp(now.0 + 3_600_000_000_000)),
+        ..directive.clone()
+    };
+    Status {
+        tawon_id: "node-7".to_owned(),
+        hostname: "worker-7.example".to_owned(),
+        version: "0.1.0",
+        revision: "1a2b3c4",
+        started_at: start,
+        now,
+        ready: true,
+        config: Config {
+            path: Some("/etc/tawon/tawon.yaml".to_owned()),
+            loaded_at: Some(start),
+            error: Some("/etc/tawon/tawon.yaml:14:9: unknown key `taks`; nearest is `tasks`".to_owned()),
+            restart_required: true,
+        },
+        directives: vec![directive, failed, scheduled],
+        losses: counts(&[("exec_msgs_lost", 1_234_567), ("flow_msgs_lost", 0)]),
+    }
+}
+
+impl House {
+    fn new() -> House {
+        House::listening(&[("127.0.0.1:0", Scope::All)])
+    }
+
+    fn listening(at: &[(&str, Scope)]) -> House {
+        let metrics = Metrics::new("").unwrap();
+        let poll = Poll::new().unwrap();
+        let mut server = Server::new(100, &metrics);
+        server.listen(poll.registry(), &listens(at)).unwrap();
+        let bound = server.addresses().next().unwrap();
+        let loopback = if bound.is_ipv6() { "::1" } else { "127.0.0.1" };
+        let body = b"# HELP x y\n# TYPE x counter\nx 1\n".repeat(100);
+        let hall = Hall { body, ready: Ok(()), name: "processes".to_owned() };
+        let at = SocketAddr::new(loopback.parse().unwrap(), bound.port());
+        House { poll, events: Events::with_capacity(256), server, metrics, hall, at, now: Instant(1 << 40) }
+    }
+
+    fn connect(&mut self) -> TcpStream {
+        let client = TcpStream::connect(self.at).unwrap();
+        client.set_nonblocking(false).unwrap();
+        client
+    }
+
+    /// One turn of the loop, at the present time.
+    fn turn(&mut self) {
+        let wait = if self.server.deadline() == Some(Instant(0)) { 0 } else { 2 };
+        self.poll.poll(&mut self.events, Some(Duration::from_millis(wait))).unwrap();
+        for event in &self.events {
+            assert!(self.server.owns(event.token()));
+            self.server.event(event);
+        }
+        let allow: &[Network] = &[];
+        let mut routes = Routes { metrics_path: "/metrics", allow, site: &mut self.hall };
+        self.server.tick(self.poll.registry(), self.now, Timestamp(784_111_777_000_000_000), &mut routes);
+    }
+
+    fn until(&mut self, mut done: impl FnMut(&mut House) -> bool) {
+        let end = std::time::Instant::now() + Duration::from_secs(20);
+        while !done(self) {
+            assert!(std::time::Instant::now() < end, "did not come about in 20 s");
+            self.turn();
+        }
+    }
+
+    /// Lets time pass and everything happen that is due.
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        for _ in 0..5 {
+            self.turn();
+        }
+    }
+
+    /// Sends one request on a connection of its own and reads until the server closes it.
+    fn ask(&mut self, request: &str) -> String {
+        let mut client = self.connect();
+        let _ = client.write_all(request.as_bytes());
+        self.read(&mut client, |_| false)
+    }
+
+    fn read(&mut self, client: &mut TcpStream, done: impl Fn(&str) -> bool) -> String {
+        String::from_utf8(self.bytes(client, |got| std::str::from_utf8(got).is_ok_and(&done))).unwrap()
+    }
+
+    /// Reads until `done` or the end of the connection.
+    fn bytes(&mut self, client: &mut TcpStream, done: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+        client.set_nonblocking(true).unwrap();
+        let (mut got, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
+        let mut over = false;
+        self.until(|_| {
+            loop {
+                match client.read(&mut buffer) {
+                    Ok(0) => over = true,
+                    Ok(read) => {
+                        got.extend_from_slice(&buffer[..read]);
+                        continue;
+                    }
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                    Err(_) => over = true,
+                }
+                return over || done(&got);
+            }
+        });
+        client.set_nonblocking(false).unwrap();
+        got
+    }
+
+    fn open(&self) -> usize {
+        self.server.open()
+    }
+
+    fn count(&self, handler: &str, code: &str) -> u64 {
+        self.metrics.counters("tawon_listener_requests_total").with_label_values(&[handler, code]).get()
+    }
+}
+
+fn listens(at: &[(&str, Scope)]) -> Vec<(Listen, Scope)> {
+    at.iter().map(|(text, scope)| (text.parse().unwrap(), *scope)).collect()
+}
+
+/// xorshift64: the same garbage in every run.
+fn random(seed: &mut u64) -> u64 {
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    *seed
+}

@@ -1,0 +1,340 @@
+//! The `pfcp` record of records.md, written by walking through the message.
+
+use super::ids::{self, Ids};
+use crate::decode::pfcp::layout::{Value, Visit, walk};
+use crate::decode::pfcp::{Body, Ie, Ies, MAX_DEPTH, Message, message_name};
+use crate::decode::{Error, Reader};
+use crate::pipeline::Record;
+use crate::task::Kind;
+use crate::task::json::{self, Object};
+use crate::task::processing::text;
+use crate::task::record::{Direction, Net};
+use crate::time::Timestamp;
+
+/// One message.
+pub struct Pfcp<'a> {
+    pub message: Message<'a>,
+    pub ids: Ids<'a>,
+    /// Who sent it to whom, for the readable form, where no record before it tells.
+    pub ends: Option<(Net, Direction)>,
+}
+
+impl Record for Pfcp<'_> {
+    fn kind(&self) -> Kind {
+        Kind::Pfcp
+    }
+
+    fn json(&self, out: &mut Vec<u8>) {
+        let message = &self.message;
+        json::object(out, |o| {
+            if let Some(seid) = message.seid {
+                o.hex("seid", &seid.to_be_bytes());
+            }
+            if let Some(node_id) = self.ids.node_id {
+                value(o, "nodeId", node_id);
+            }
+            for (key, seid) in [("cpSeid", self.ids.cp_seid), ("upSeid", self.ids.up_seid)] {
+                if let Some(seid) = seid {
+                    o.hex(key, &seid.to_be_bytes());
+                }
+            }
+            if let Some(cause) = self.ids.cause {
+                o.number("cause", u64::from(cause));
+            }
+            gathered(o, message.ies);
+            o.object("header", |o| {
+                o.number("version", u64::from(message.version));
+                o.number("messageType", u64::from(message.message_type));
+                if let Some(name) = message_name(message.message_type) {
+                    o.plain("messageName", name);
+                }
+                o.number("length", u64::from(message.length));
+                if let Some(seid) = message.seid {
+                    o.hex("seid", &seid.to_be_bytes());
+                }
+                o.number("sequence", u64::from(message.sequence));
+                if let Some(priority) = message.priority {
+                    o.number("priority", u64::from(priority));
+                }
+            });
+            ies(o, message.ies, 1);
+        });
+    }
+
+    fn text(&self, out: &mut Vec<u8>) {
+        let message = &self.message;
+        text::ends(out, self.ends);
+        match message_name(message.message_type) {
+            Some(name) => out.extend_from_slice(name.as_bytes()),
+            None => {
+                out.extend_from_slice(b"PFCP message ");
+                json::number(out, u64::from(message.message_type));
+            }
+        }
+        out.extend_from_slice(b" seq=");
+        json::number(out, u64::from(message.sequence));
+        let seids = [(" seid=", message.seid), (" cpSeid=", self.ids.cp_seid), (" upSeid=", self.ids.up_seid)];
+        for (label, seid) in seids {
+            if let Some(seid) = seid {
+                out.extend_from_slice(label.as_bytes());
+                json::digits(out, &seid.to_be_bytes());
+            }
+        }
+        if let Some(node_id) = self.ids.node_id {
+            out.extend_from_slice(b" node=");
+            plain(out, node_id);
+        }
+        if let Some(cause) = self.ids.cause {
+            out.extend_from_slice(b" cause=");
+            json::number(out, u64::from(cause));
+            if let Some(name) = cause_name(message.ies) {
+                out.extend_from_slice(b" (");
+                out.extend_from_slice(name.as_bytes());
+                out.push(b')');
+            }
+        }
+        let mut first = true;
+        ids::teids(message.ies, &mut |teid| {
+            out.extend_from_slice(if std::mem::take(&mut first) { b" teids=" } else { b"," });
+            json::digits(out, &teid.to_be_bytes());
+        });
+        first = true;
+        ids::ue_ips(message.ies, &mut |address| {
+            out.extend_from_slice(if std::mem::take(&mut first) { b" ue=" } else { b"," });
+            plain(out, address);
+        });
+    }
+}
+
+/// `teids` and `ueIps`, each absent where there are none.
+fn gathered(o: &mut Object<'_>, ies: Ies<'_>) {
+    let (mut any_teid, mut any_address) = (false, false);
+    ids::teids(ies, &mut |_| any_teid = true);
+    if any_teid {
+        o.array("teids", |array| ids::teids(ies, &mut |teid| json::hex(array.item(), &teid.to_be_bytes())));
+    }
+    ids::ue_ips(ies, &mut |_| any_address = true);
+    if any_address {
+        o.array("ueIps", |array| ids::ue_ips(ies, &mut |address| quoted(array.item(), address)));
+    }
+}
+
+fn ies(o: &mut Object<'_>, list: Ies<'_>, depth: usize) {
+    o.array("ies", |array| {
+        for one in list.iter().flatten() {
+            json::object(array.item(), |o| ie(o, one, depth));
+        }
+    });
+}
+
+fn ie(o: &mut Object<'_>, ie: Ie<'_>, depth: usize) {
+    o.number("type", u64::from(ie.code));
+    if let Some(enterprise_id) = ie.enterprise_id {
+        o.number("enterpriseID", u64::from(enterprise_id));
+    }
+    let Some(definition) = ie.definition() else { return o.hex("hex", ie.value) };
+    o.plain("name", definition.name);
+    match definition.body {
+        Body::Group if depth < MAX_DEPTH => ies(o, Ies::new(ie.value), depth + 1),
+        Body::Fields(fields) => {
+            let written = o.try_object("value", |o| walk(fields, ie.value, &mut Fields { o, in_list: None }));
+            if written.is_err() {
+                o.hex("hex", ie.value);
+            }
+        }
+        Body::Group | Body::Opaque => o.hex("hex", ie.value),
+    }
+}
+
+/// Writes fields as members of an object.
+struct Fields<'o, 'b> {
+    o: &'o mut Object<'b>,
+    /// Inside a list: whether its next item is the first.
+    in_list: Option<bool>,
+}
+
+impl<'a> Visit<'a> for Fields<'_, '_> {
+    fn field(&mut self, name: &'static str, of: Value<'a>) {
+        value(self.o, name, of);
+    }
+
+    fn list(&mut self, name: &'static str) {
+        self.o.key(name).push(b'[');
+        self.in_list = Some(true);
+    }
+
+    fn item(&mut self, of: Value<'a>) {
+        let first = self.in_list.replace(false) == Some(true);
+        let out = self.o.raw();
+        if !first {
+            out.push(b',');
+        }
+        match of {
+            Value::Number(number) => json::number(out, number),
+            Value::Text(text) => match std::str::from_utf8(text) {
+                Ok(text) => json::string(out, text),
+                Err(_) => json::hex(out, text),
+            },
+            other => quoted(out, other),
+        }
+    }
+
+    fn end(&mut self) {
+        self.o.raw().push(b']');
+        self.in_list = None;
+    }
+}
+
+/// One member of a value.
+fn value(o: &mut Object<'_>, name: &str, value: Value<'_>) {
+    match value {
+        Value::Flag => o.flag(name, true),
+        Value::Number(number) => o.number(name, number),
+        Value::Signed(number) => {
+            let out = o.key(name);
+            if number < 0 {
+                out.push(b'-');
+            }
+            json::number(out, number.unsigned_abs());
+        }
+        Value::Code(code, meaning) => {
+            o.number(name, code);
+            if let Some(meaning) = meaning {
+                json::plain(o.member(name, "Name"), meaning.as_bytes());
+            }
+        }
+        Value::Text(text) => o.text(name, text),
+        Value::Hex(..)
+        | Value::Ipv4(_)
+        | Value::Ipv6(_)
+        | Value::Mac(_)
+        | Value::Time(_)
+        | Value::Plmn(_)
+        | Value::Labels(_)
+        | Value::Digits(_)
+        | Value::Bytes(_) => quoted(o.key(name), value),
+    }
+}
+
+fn quoted(out: &mut Vec<u8>, value: Value<'_>) {
+    // A label may hold quotes and backslashes.
+    if let Value::Labels(bytes) = value {
+        out.push(b'"');
+        labels(bytes, |byte| {
+            if matches!(byte, b'"' | b'\\') {
+                out.push(b'\\');
+            }
+            out.push(byte);
+        });
+        return out.push(b'"');
+    }
+    out.push(b'"');
+    plain(out, value);
+    out.push(b'"');
+}
+
+/// A value as text without quotes.
+fn plain(out: &mut Vec<u8>, value: Value<'_>) {
+    match value {
+        Value::Flag => out.extend_from_slice(b"true"),
+        Value::Number(number) | Value::Code(number, _) => json::number(out, number),
+        Value::Signed(number) => out.extend_from_slice(number.to_string().as_bytes()),
+        Value::Hex(number, octets) => json::digits(out, &number.to_be_bytes()[8 - usize::from(octets.min(8))..]),
+        Value::Ipv4(address) => json::ipv4(out, address),
+        Value::Ipv6(address) => json::ipv6(out, address),
+        Value::Mac(address) => {
+            for (at, octet) in address.iter().enumerate() {
+                if at > 0 {
+                    out.push(b':');
+                }
+                json::digits(out, &[*octet]);
+            }
+        }
+        Value::Time(seconds) => time(out, seconds),
+        Value::Plmn(octets) => plmn(out, octets),
+        Value::Text(bytes) => text::printable(out, bytes),
+        Value::Labels(bytes) => labels(bytes, |byte| out.push(byte)),
+        Value::Digits(bytes) => tbcd(out, bytes),
+        Value::Bytes(bytes) => json::digits(out, bytes),
+    }
+}
+
+fn labels(bytes: &[u8], mut each: impl FnMut(u8)) {
+    let mut reader = Reader::new(bytes);
+    let mut first = true;
+    while let Ok(label) = reader.prefixed_u8() {
+        if label.is_empty() {
+            break;
+        }
+        if !std::mem::take(&mut first) {
+            each(b'.');
+        }
+        label.rest().iter().for_each(|byte| each(*byte));
+    }
+}
+
+/// Two digits an octet, the first in the lower half; a filler ends them (TS 29.002 clause 17.7.8).
+fn tbcd(out: &mut Vec<u8>, bytes: &[u8]) {
+    for digit in bytes.iter().flat_map(|octet| [octet & 0x0f, octet >> 4]) {
+        match b"0123456789*#abc".get(usize::from(digit)) {
+            Some(character) => out.push(*character),
+            None => return,
+        }
+    }
+}
+
+/// MCC and MNC, `262-01`; an MNC of two digits has a filler (TS 24.008 clause 10.5.1.13).
+fn plmn(out: &mut Vec<u8>, [first, second, third]: [u8; 3]) {
+    let mnc_third = second >> 4;
+    let digits = [first & 0x0f, first >> 4, second & 0x0f, third & 0x0f, third >> 4, mnc_third];
+    for (at, digit) in digits.into_iter().enumerate() {
+        if at == 3 {
+            out.push(b'-');
+        }
+        if at < 5 || digit != 0x0f {
+            out.push(b"0123456789abcdef"[usize::from(digit & 0x0f)]);
+        }
+    }
+}
+
+/// RFC 3339 without fractions.
+fn time(out: &mut Vec<u8>, seconds: u32) {
+    let since_1970 = match seconds & 0x8000_0000 {
+        0 => u64::from(seconds) + NTP_SECOND_ERA - NTP_EPOCH,
+        _ => u64::from(seconds) - NTP_EPOCH,
+    };
+    let at = out.len();
+    // Writing into memory cannot fail.
+    let _ = std::io::Write::write_fmt(out, format_args!("{}", Timestamp(since_1970 * 1_000_000_000)));
+    out.truncate(at + "2026-11-22T16:00:00".len());
+    out.push(b'Z');
+}
+
+fn cause_name(ies: Ies<'_>) -> Option<&'static str> {
+    let ie = ies.iter().flatten().find(|ie| ie.enterprise_id.is_none() && ie.code == CAUSE)?;
+    let Body::Fields(fields) = &ie.definition()?.body else { return None };
+    let mut name = Meaning(None);
+    let read: Result<(), Error> = walk(fields, ie.value, &mut name);
+    read.ok().and(name.0)
+}
+
+/// Picks up what a code point means.
+struct Meaning(Option<&'static str>);
+
+impl<'a> Visit<'a> for Meaning {
+    fn field(&mut self, _: &'static str, value: Value<'a>) {
+        if let Value::Code(_, meaning) = value {
+            self.0 = meaning;
+        }
+    }
+
+    fn list(&mut self, _: &'static str) {}
+    fn item(&mut self, _: Value<'a>) {}
+    fn end(&mut self) {}
+}
+
+const CAUSE: u16 = 19;
+/// Seconds from 1900 to 1970.
+const NTP_EPOCH: u64 = 2_208_988_800;
+/// Seconds of one era of NTP.
+const NTP_SECOND_ERA: u64 = 1 << 32;

@@ -1,0 +1,202 @@
+//! The `tlsheaders` record of records.md. Code points are written by their names in IANA's registries,
+//! or as four hexadecimal digits where they have none (GREASE among them).
+
+use crate::decode::tls::fingerprint::{Ja3, Ja4};
+use crate::decode::tls::{Alert, Certificates, ClientHello, Extensions, ServerHello, U16s, names};
+use crate::pipeline::Record;
+use crate::task::Kind;
+use crate::task::json::{self, Object};
+use crate::task::processing::text;
+use crate::task::processing::tlsheaders::certificate;
+use crate::task::record::{Direction, Net};
+
+/// One handshake message or alert.
+pub struct TlsHeaders<'a> {
+    pub content_type: u8,
+    /// Of the record layer.
+    pub version: u16,
+    pub handshake_type: Option<u8>,
+    pub body: Body<'a>,
+    /// Who sent it to whom, for the readable form, where no record before it tells.
+    pub ends: Option<(Net, Direction)>,
+}
+
+pub enum Body<'a> {
+    ClientHello {
+        hello: ClientHello<'a>,
+        ja3: Ja3,
+        ja4: Ja4,
+    },
+    ServerHello {
+        hello: ServerHello<'a>,
+        ja3s: Ja3,
+    },
+    Certificates(Certificates<'a>),
+    Alert(Alert),
+    /// A message of which only its type is told.
+    None,
+}
+
+impl Record for TlsHeaders<'_> {
+    fn kind(&self) -> Kind {
+        Kind::TlsHeaders
+    }
+
+    fn json(&self, out: &mut Vec<u8>) {
+        json::object(out, |o| {
+            o.object("record", |o| {
+                code(o, "type", names::content_type(self.content_type), u16::from(self.content_type));
+                version(o, "version", self.version);
+            });
+            if let Some(handshake_type) = self.handshake_type {
+                o.object("handshake", |o| {
+                    code(o, "type", names::handshake_type(handshake_type), u16::from(handshake_type));
+                });
+            }
+            match &self.body {
+                Body::ClientHello { hello, ja3, ja4 } => o.object("clientHello", |o| client_hello(o, hello, ja3, ja4)),
+                Body::ServerHello { hello, ja3s } => o.object("serverHello", |o| server_hello(o, hello, ja3s)),
+                Body::Certificates(certificates) => o.array("certificates", |array| {
+                    certificates.iter().for_each(|der| certificate::json(der, array.item()));
+                }),
+                Body::Alert(alert) => o.object("alert", |o| {
+                    code(o, "level", names::alert_level(alert.level), u16::from(alert.level));
+                    code(o, "description", names::alert_description(alert.description), u16::from(alert.description));
+                }),
+                Body::None => {}
+            }
+        });
+    }
+
+    fn text(&self, out: &mut Vec<u8>) {
+        text::ends(out, self.ends);
+        match &self.body {
+            Body::ClientHello { hello, ja4, .. } => {
+                out.extend_from_slice(b"TLS client_hello");
+                if let Some(sni) = hello.sni {
+                    out.extend_from_slice(b" sni=");
+                    text::printable(out, sni);
+                }
+                let offered = hello.supported_versions.iter().filter_map(names::version);
+                list(out, b" versions=", offered.map(str::as_bytes));
+                if hello.supported_versions.is_empty() {
+                    list(out, b" version=", names::version(hello.legacy_version).map(str::as_bytes).into_iter());
+                }
+                list(out, b" alpn=", hello.alpn());
+                if hello.ech() {
+                    out.extend_from_slice(b" ech");
+                }
+                out.extend_from_slice(b" ja4=");
+                out.extend_from_slice(ja4);
+            }
+            Body::ServerHello { hello, ja3s } => {
+                let retry: &[u8] =
+                    if hello.is_hello_retry_request() { b"hello_retry_request" } else { b"server_hello" };
+                out.extend_from_slice(b"TLS ");
+                out.extend_from_slice(retry);
+                list(out, b" version=", names::version(hello.version()).map(str::as_bytes).into_iter());
+                list(out, b" cipher=", names::cipher(hello.cipher).map(str::as_bytes).into_iter());
+                list(out, b" alpn=", hello.alpn.into_iter());
+                out.extend_from_slice(b" ja3s=");
+                out.extend_from_slice(ja3s);
+            }
+            Body::Certificates(certificates) => {
+                out.extend_from_slice(b"TLS certificate");
+                if let Some(der) = certificates.iter().next() {
+                    certificate::text(der, out);
+                }
+            }
+            Body::Alert(alert) => {
+                out.extend_from_slice(b"TLS alert ");
+                out.extend_from_slice(names::alert_level(alert.level).unwrap_or("?").as_bytes());
+                out.push(b' ');
+                match names::alert_description(alert.description) {
+                    Some(name) => out.extend_from_slice(name.as_bytes()),
+                    None => json::number(out, u64::from(alert.description)),
+                }
+            }
+            Body::None => {
+                out.extend_from_slice(b"TLS ");
+                let name = self.handshake_type.and_then(names::handshake_type).unwrap_or("?");
+                out.extend_from_slice(name.as_bytes());
+            }
+        }
+    }
+}
+
+fn client_hello(o: &mut Object<'_>, hello: &ClientHello<'_>, ja3: &Ja3, ja4: &Ja4) {
+    version(o, "version", hello.legacy_version);
+    if !hello.supported_versions.is_empty() {
+        codes(o, "supportedVersions", hello.supported_versions, names::version);
+    }
+    codes(o, "ciphers", hello.ciphers, names::cipher);
+    extensions(o, hello.extensions);
+    if let Some(sni) = hello.sni {
+        o.text("sni", sni);
+    }
+    if hello.alpn().next().is_some() {
+        o.texts("alpn", hello.alpn());
+    }
+    if !hello.groups.is_empty() {
+        codes(o, "groups", hello.groups, names::group);
+    }
+    if !hello.signature_algorithms.is_empty() {
+        codes(o, "signatureAlgorithms", hello.signature_algorithms, names::signature_algorithm);
+    }
+    if !hello.session_id.is_empty() {
+        o.hex("sessionID", hello.session_id);
+    }
+    o.hex("random", hello.random);
+    ascii(o, "ja3", ja3);
+    ascii(o, "ja4", ja4);
+    if hello.ech() {
+        o.flag("ech", true);
+    }
+}
+
+fn server_hello(o: &mut Object<'_>, hello: &ServerHello<'_>, ja3s: &Ja3) {
+    version(o, "version", hello.legacy_version);
+    if let Some(selected) = hello.selected_version {
+        version(o, "selectedVersion", selected);
+    }
+    code(o, "cipher", names::cipher(hello.cipher), hello.cipher);
+    extensions(o, hello.extensions);
+    if let Some(alpn) = hello.alpn {
+        o.text("alpn", alpn);
+    }
+    if hello.is_hello_retry_request() {
+        o.flag("helloRetryRequest", true);
+    }
+    ascii(o, "ja3s", ja3s);
+}
+
+fn extensions(o: &mut Object<'_>, extensions: Extensions<'_>) {
+    o.array("extensions", |array| {
+        extensions.iter().for_each(|extension| array.name_or_code(names::extension(extension.code), extension.code));
+    });
+}
+
+fn codes(o: &mut Object<'_>, key: &str, codes: U16s<'_>, name: fn(u16) -> Option<&'static str>) {
+    o.array(key, |array| codes.iter().for_each(|code| array.name_or_code(name(code), code)));
+}
+
+fn version(o: &mut Object<'_>, key: &str, code: u16) {
+    self::code(o, key, names::version(code), code);
+}
+
+fn code(o: &mut Object<'_>, key: &str, name: Option<&str>, code: u16) {
+    json::name_or_code(o.key(key), name, code);
+}
+
+/// Digits and letters.
+fn ascii(o: &mut Object<'_>, key: &str, value: &[u8]) {
+    // JA4 holds two bytes of a protocol name, which are ASCII letters or digits by its own rule.
+    json::plain(o.key(key), value);
+}
+
+fn list<'a>(out: &mut Vec<u8>, label: &[u8], values: impl Iterator<Item = &'a [u8]>) {
+    for (at, value) in values.enumerate() {
+        out.extend_from_slice(if at == 0 { label } else { b"," });
+        text::printable(out, value);
+    }
+}
