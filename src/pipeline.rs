@@ -112,6 +112,27 @@ pub trait Task {
     fn failure(&self) -> Option<String> {
         None
     }
+
+    /// Whether more waits to be written than is good. A source that can wait, because it replays a
+    /// file, pauses while this holds; a live one goes on, and what finds no room is dropped and counted.
+    fn congested(&self) -> bool {
+        false
+    }
+
+    /// Whether all that was handed to a thread has been dealt with. After `close` the end of the
+    /// directive waits for it, at most 5 s, without blocking the loop.
+    fn drained(&self) -> bool {
+        true
+    }
+
+    /// Whether nobody will ever read again what the task writes (a closed pipe): the directive then
+    /// ends in order, as completed.
+    fn finished(&self) -> bool {
+        false
+    }
+
+    /// Calls `each` with what the task counts of its own, for /directives and the summary of `run`.
+    fn counts(&self, _each: &mut dyn FnMut(&'static str, u64)) {}
 }
 
 /// Why a directive ends: the `status` of directives_ran_total.
@@ -206,6 +227,27 @@ impl Pipeline {
 
     pub fn failure(&self) -> Option<String> {
         self.tasks.iter().find_map(|task| task.failure())
+    }
+
+    /// Whether a source that can wait should.
+    pub fn congested(&self) -> bool {
+        self.tasks.iter().any(|task| task.congested())
+    }
+
+    /// Whether nothing is on its way any more.
+    pub fn drained(&self) -> bool {
+        self.tasks.iter().all(|task| task.drained())
+    }
+
+    pub fn finished(&self) -> bool {
+        self.tasks.iter().any(|task| task.finished())
+    }
+
+    /// Calls `each` with the position of a task, the source not counted, and what it counts.
+    pub fn counts(&self, each: &mut dyn FnMut(usize, &'static str, u64)) {
+        for (at, task) in self.tasks.iter().enumerate() {
+            task.counts(&mut |name, count| each(at, name, count));
+        }
     }
 
     fn each(&mut self, mut call: impl FnMut(&mut dyn Task, &mut Next<'_>)) {

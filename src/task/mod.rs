@@ -22,6 +22,8 @@ pub static TASKS: &[&Spec] = &[
     &processing::tlsheaders::SPEC,
     &processing::pfcp::SPEC,
     &processing::ecpri::SPEC,
+    &destination::log::SPEC,
+    &destination::file::SPEC,
 ];
 
 /// Finds a task by the name it has in a configuration.
