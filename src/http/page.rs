@@ -235,7 +235,7 @@ struct Second(Timestamp);
 impl Display for Second {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.0.to_string();
-        write!(f, "{} {}", text.get(..10).unwrap_or_default(), text.get(11..19).unwrap_or_default())
+        write!(f, "{} {} UTC", text.get(..10).unwrap_or_default(), text.get(11..19).unwrap_or_default())
     }
 }
 

@@ -8,3 +8,4 @@ mod support;
 mod capture_file;
 mod hpack;
 mod reassembly;
+mod scrape;

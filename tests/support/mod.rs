@@ -3,6 +3,7 @@
 
 pub mod alloc;
 pub mod packets;
+pub mod prometheus;
 pub mod promtool;
 pub mod replay;
 pub mod stories;

@@ -165,6 +165,23 @@ fn a_full_disk_loses_whole_records_counted_and_recovers() {
 }
 
 #[test]
+fn standard_output_on_a_full_disk_holds_whole_records_alone() {
+    let dir = Dir::new("full-stdout");
+    let Some(_mount) = Mount::tmpfs(&dir.0, "size=128k") else { return };
+    let path = dir.0.join("out");
+    let mut pipeline = through("full-stdout", File::create(&path).unwrap(), 8 << 20);
+    emit(&mut pipeline, 0..2_000);
+    flush(&mut pipeline);
+    let (written, dropped) = counts(&pipeline);
+    assert!(written > 100 && dropped > 100, "{written} {dropped}");
+    assert_eq!(ids(&fs::read(&path).unwrap()).len() as u64, written);
+    File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+    emit(&mut pipeline, 2_000..2_100);
+    finish(&mut pipeline);
+    assert_eq!(counts(&pipeline), (written + 100, dropped));
+}
+
+#[test]
 fn devices_are_written_without_rotation_and_their_errors_are_counted() {
     for (path, written, dropped) in [("/dev/null", 500, 0), ("/dev/full", 0, 500)] {
         let options = [("maxSize", Value::Size(4096))];
@@ -203,6 +220,7 @@ fn a_pipe_waits_for_its_reader_and_each_reader_begins_with_a_whole_line() {
     }
     // More is written than the pipe holds, so the writer stands within a line when the reader goes.
     drop(first);
+    until(|| counts(&pipeline).1 == 1);
     let mut rest = Vec::new();
     let mut second = File::open(&path).unwrap();
     finish_while(&mut pipeline, || {

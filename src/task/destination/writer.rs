@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use prometheus::{IntCounter, IntGauge};
+use prometheus::{IntCounter, IntGauge, IntGaugeVec};
 
 use crate::metrics::Metrics;
 
@@ -74,6 +74,8 @@ struct Shared {
     written: IntCounter,
     dropped: IntCounter,
     queue_bytes: IntGauge,
+    /// Of all writers: `queue_bytes` leaves it with this one.
+    queues: IntGaugeVec,
 }
 
 #[derive(Default)]
@@ -105,6 +107,7 @@ impl Sink {
             None => {
                 let output = open()?;
                 let records = metrics.counters("tawon_sink_records_total");
+                let queues = metrics.gauges("tawon_sink_queue_bytes");
                 let shared = Arc::new(Shared {
                     key: key.to_owned(),
                     state: Mutex::default(),
@@ -114,7 +117,8 @@ impl Sink {
                     gone: AtomicBool::new(false),
                     written: records.with_label_values(&[key, "written"]),
                     dropped: records.with_label_values(&[key, "dropped"]),
-                    queue_bytes: metrics.gauges("tawon_sink_queue_bytes").with_label_values(&[key]),
+                    queue_bytes: queues.with_label_values(&[key]),
+                    queues,
                 });
                 let of_thread = shared.clone();
                 thread::Builder::new()
@@ -228,6 +232,8 @@ impl Shared {
             let state = locked(&self.state);
             if state.sinks == 0 && state.queue.is_empty() {
                 writers.retain(|shared| shared.key != self.key);
+                // An error says that it was not there.
+                drop(self.queues.remove_label_values(&[&self.key]));
                 return None;
             }
         }
