@@ -11,7 +11,9 @@ use crate::task::Value;
 pub fn directive(directive: &Directive) -> String {
     let mut map = Mapping::new();
     let mut set = |key: &str, value: Yaml| map.insert(key.into(), value);
-    set("name", directive.name.replace('/', ".").into());
+    let name = directive.name.replace('/', ".");
+    let name = if name.len() > 253 { directive.name.rsplit('/').next().unwrap_or_default() } else { &name };
+    set("name", name.into());
     if !directive.enabled {
         set("enabled", false.into());
     }
