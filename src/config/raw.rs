@@ -324,6 +324,14 @@ mod tests {
     }
 
     #[test]
+    fn lines_of_a_file_from_elsewhere_are_counted_as_an_editor_does() {
+        assert_eq!(
+            problems("\u{feff}a: 1\r\nb:\r\n  c: 1\r\n  c: 2\r\n"),
+            ["f:4:3: key \"c\" stands twice, first in line 3"]
+        );
+    }
+
+    #[test]
     fn quoted_words_are_texts_and_empty_ones_are_nothing() {
         let (documents, _) = parsed("a:\nb: ''\nc: 'null'\nd: null\ne: ~\n");
         let document = &documents.unwrap()[0];

@@ -1,5 +1,8 @@
 //! The real binary, run as its user would.
 
+mod check;
+mod command_line;
+mod directives_d;
 mod readme;
 mod scripts;
 #[path = "../support/mod.rs"]

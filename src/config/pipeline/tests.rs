@@ -332,3 +332,32 @@ fn plaintext_that_leaves_the_node_is_warned_of_and_credentials_are_not_shown() {
     }
     assert_eq!(warned("flows", "addr: x"), [""; 0], "flows carry no contents");
 }
+
+#[test]
+fn a_directive_of_a_namespace_sees_the_pods_of_its_namespace_alone() {
+    let read = |condition: &str| {
+        let text = format!(
+            "apiVersion: tawon.mantisnet.com/v1alpha1\nkind: Directive\nmetadata: {{name: sbi, namespace: core}}\nspec: {{tasks: [{{task: payload}}, {{task: publish, config: {{addr: localhost}}}}], condition: {condition}}}\n"
+        );
+        let mut reader = Reader::new("f".into());
+        reader.tasks = KNOWN;
+        let documents = raw::parse(&text, &"f".into(), &mut reader.problems).expect("YAML");
+        let mut placed = Vec::new();
+        crate::config::directive_file::document(&mut reader, &documents[0], &mut placed);
+        (placed.pop().map(|placed| placed.directive), reader.problems)
+    };
+    let own = Condition::Equal(Field::PodNamespace, "core".to_owned());
+    let (directive, problems) = read("{not: {equal: {field: pod.namespace, value: core}}}");
+    assert_eq!(problems, []);
+    let directive = directive.unwrap();
+    assert_eq!(directive.name, "core/sbi");
+    assert_eq!(directive.condition, Some(Condition::And(vec![own.clone(), Condition::Not(Box::new(own.clone()))])));
+    let (directive, problems) = read("");
+    assert_eq!(problems, [], "its namespace is condition enough");
+    assert_eq!(directive.unwrap().condition, Some(Condition::And(vec![own])));
+    let deep = |levels: usize| {
+        format!("{}{{equal: {{field: process.uid, value: 0}}}}{}", "{not: ".repeat(levels), "}".repeat(levels))
+    };
+    assert!(read(&deep(30)).0.is_some());
+    assert!(read(&deep(31)).0.is_none(), "the namespace takes a level");
+}

@@ -26,7 +26,8 @@ fuzz_target!(|text: &str| {
         directive_file::document(&mut reader, node, &mut placed);
     }
     placed.iter().for_each(|placed| reads_back(&placed.directive));
-    let lines = text.split('\n').count() as u32;
+    // YAML 1.2 section 5.4: a carriage return alone ends a line too.
+    let lines = text.split(['\n', '\r']).count() as u32;
     reader.problems.iter().for_each(|problem| lies_within(problem, lines));
 });
 

@@ -1,0 +1,215 @@
+//! The commands that only tell: what they print, where, and with which exit code.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use tawon::metrics::catalogue::CATALOGUE;
+use tawon::task::TASKS;
+
+use super::check::Scratch;
+
+#[test]
+fn every_command_has_help_with_examples() {
+    let dir = Scratch::new("help");
+    for command in [&[][..], &["agent"], &["run"], &["check"], &["tasks"], &["metrics"]] {
+        let (code, text, errors) = dir.run(&[command, &["--help"]].concat());
+        assert_eq!((code, errors.as_str()), (0, ""), "{command:?}");
+        assert!(text.contains("Examples:\n  tawon ") && text.contains("Usage: tawon"), "{command:?}: {text}");
+    }
+}
+
+#[test]
+fn tasks_lists_the_table_and_shows_one_with_its_options() {
+    let dir = Scratch::new("tasks");
+    let (code, text, _) = dir.run(&["tasks"]);
+    let names: Vec<&str> = text.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!((code, names), (0, TASKS.iter().map(|spec| spec.name).collect()));
+    for spec in TASKS {
+        let (code, text, _) = dir.run(&["tasks", spec.name]);
+        assert_eq!(code, 0);
+        assert!(text.starts_with(&format!("{}: {}\n", spec.name, spec.help)));
+        for option in spec.options {
+            let line = text.lines().find(|line| line.split_whitespace().next() == Some(option.name));
+            assert!(line.is_some_and(|line| line.ends_with(option.help)), "{} of {}", option.name, spec.name);
+        }
+    }
+    assert_eq!(
+        dir.run(&["tasks", "flwos"]),
+        (2, String::new(), "tawon: unknown task \"flwos\"; did you mean \"flows\"?\n".to_owned())
+    );
+}
+
+#[test]
+fn defaults_of_all_options_are_what_their_type_allows() {
+    for option in TASKS.iter().flat_map(|spec| spec.options) {
+        assert_eq!(tawon::config::options::default(option).err(), None, "{}", option.name);
+    }
+}
+
+#[test]
+fn metrics_lists_the_catalogue() {
+    let (code, text, _) = Scratch::new("metrics").run(&["metrics"]);
+    assert_eq!(code, 0);
+    let lines: Vec<&str> = text.lines().skip(1).collect();
+    assert_eq!(lines.len(), CATALOGUE.len());
+    for (line, metric) in lines.iter().zip(CATALOGUE) {
+        let labels = if metric.labels.is_empty() { "-".to_owned() } else { metric.labels.join(",") };
+        let words: Vec<&str> = line.split_whitespace().take(3).collect();
+        assert_eq!(words, [metric.name, metric.kind.name(), labels.as_str()]);
+        assert!(line.ends_with(metric.help), "{line}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_enough_ends_a_command_in_order() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tawon"))
+        .args(["check", "--schema"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("tawon starts");
+    let mut line = String::new();
+    BufReader::with_capacity(1, child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((line.as_str(), output.status.code()), ("{\n", Some(0)));
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_schema_knows_every_key_and_every_option() {
+    let (code, text, _) = Scratch::new("schema").run(&["check", "--schema"]);
+    assert_eq!(code, 0);
+    let schema: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
+    assert_eq!(schema["properties"]["metrics"]["properties"]["path"]["default"], "/metrics");
+    assert_eq!(schema["properties"]["bpf"]["properties"]["enableStats"]["default"], false);
+    let tasks = schema["definitions"]["task"]["allOf"].as_array().expect("a list");
+    assert_eq!(tasks.len(), TASKS.len());
+    for (schema, spec) in tasks.iter().zip(TASKS) {
+        assert_eq!(schema["if"]["properties"]["task"]["const"], spec.name);
+        let options = schema["then"]["properties"]["config"]["properties"].as_object().expect("a map");
+        assert_eq!(options.len(), spec.options.len(), "{}", spec.name);
+        assert!(spec.options.iter().all(|option| options.contains_key(option.name)), "{}", spec.name);
+    }
+}
+
+#[test]
+fn run_prints_what_it_was_given_as_a_directive_that_check_and_run_take() {
+    let dir = Scratch::new("print");
+    let (code, text, errors) = dir.run(&[
+        "run",
+        "-t",
+        "flows:filter='port 8080, or so',interval=10s".replace(", or so", "").as_str(),
+        "-t",
+        "log",
+        "--if",
+        "process.name~^(amf|smf)$ and not (process.uid=0 or pod.label=app=amf)",
+        "--duration",
+        "90s",
+        "--print",
+    ]);
+    assert_eq!((code, errors.as_str()), (0, ""));
+    assert_eq!(
+        text,
+        "name: run
+duration: 90s
+condition:
+  and:
+  - regex:
+      field: process.name
+      regex: ^(amf|smf)$
+  - not:
+      or:
+      - equal:
+          field: process.uid
+          value: '0'
+      - equal:
+          field: pod.label
+          value: app=amf
+tasks:
+- task: flows
+  config:
+    filter: port 8080
+    interval: 10s
+- task: log
+"
+    );
+    dir.write("printed.yaml", &text);
+    assert_eq!(dir.run(&["check", "printed.yaml"]).1, "printed.yaml: ok\n");
+    assert_eq!(dir.run(&["run", "-f", "printed.yaml", "--print"]), (0, text, String::new()));
+}
+
+#[test]
+fn run_without_a_destination_adds_log() {
+    let (code, text, _) = Scratch::new("adds-log").run(&["run", "-t", "exec", "--print"]);
+    assert_eq!((code, text.as_str()), (0, "name: run\ntasks:\n- task: exec\n- task: log\n"));
+}
+
+#[test]
+fn run_names_the_argument_that_is_wrong() {
+    let dir = Scratch::new("run-wrong");
+    dir.write(
+        "two.yaml",
+        "- {name: a, tasks: [{task: exec}, {task: log}]}\n- {name: b, tasks: [{task: exec}, {task: log}]}\n",
+    );
+    dir.write("bad.yaml", "metrcs: {}\n");
+    for (arguments, exit, expected) in [
+        (
+            &["-t", "flows:filtre=x"][..],
+            2,
+            "-t flows:filtre=x: error: unknown option \"filtre\" of flows; did you mean \"filter\"?\n",
+        ),
+        (&["-t", "flows:filter"], 2, "-t flows:filter: error: expected KEY=VALUE, found \"filter\"\n"),
+        (
+            &["-t", "flwos"],
+            2,
+            "-t flwos: error: unknown task \"flwos\"; did you mean \"flows\"? (known are exec, flows",
+        ),
+        (
+            &["-t", "log", "-t", "log"],
+            2,
+            "-t log: error: log is no source, and a pipeline begins with one: exec, flows",
+        ),
+        (&["-t", "exec", "-t", "flows"], 2, "-t flows: error: flows is a source; only the first task is one\n"),
+        (
+            &["-t", "exec", "--if", "process.nam=x"],
+            2,
+            "--if:1:1: error: field: unknown field \"process.nam\"; did you mean \"process.name\"?\n",
+        ),
+        (
+            &["-t", "exec", "--if", "process.name"],
+            2,
+            "--if:1:13: error: expected = or ~ behind \"process.name\", found the end\n",
+        ),
+        (
+            &["-t", "exec", "--duration", "30"],
+            2,
+            "error: invalid value '30' for '--duration <TIME>': \"30\" is not a duration",
+        ),
+        (&[], 2, "error: the following required arguments were not provided"),
+        (&["-f", "two.yaml"], 1, "two.yaml: error: holds 2 directives; run takes one\n"),
+        (&["-f", "none.yaml"], 1, "none.yaml: error: cannot be read: No such file"),
+        (
+            &["-t", "exec", "--config", "bad.yaml"],
+            1,
+            "bad.yaml:1:1: error: unknown key \"metrcs\" in the configuration; did you mean \"metrics\"?\n",
+        ),
+    ] {
+        let (code, text, errors) = dir.run(&[&["run"], arguments].concat());
+        assert_eq!((code, text.as_str()), (exit, ""), "{arguments:?}: {errors}");
+        assert!(errors.starts_with(expected), "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
+fn the_agent_names_what_is_wrong_and_does_not_start() {
+    let dir = Scratch::new("agent-wrong");
+    dir.write("tawon.yaml", "metrcs: {}\ndirectives: 7\n");
+    let (code, text, errors) = dir.run(&["agent", "--config", "tawon.yaml"]);
+    assert_eq!((code, text.as_str()), (1, ""));
+    assert_eq!(
+        errors,
+        "tawon.yaml:1:1: error: unknown key \"metrcs\" in the configuration; did you mean \"metrics\"?\n\
+         tawon.yaml:2:13: error: directives: expected a list, found \"7\"\n"
+    );
+}

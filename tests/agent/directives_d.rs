@@ -1,0 +1,137 @@
+//! A configuration with its `directives.d`, as the agent reads it: what is right runs whatever else is wrong.
+
+use tawon::config::{Loaded, Problem, load};
+
+use super::check::Scratch;
+
+const RIGHT: &str = "tasks: [{task: exec}, {task: log}]\n";
+
+fn read(dir: &Scratch) -> Result<Loaded, Vec<Problem>> {
+    load(&dir.path("tawon.yaml"), "node-7")
+}
+
+fn names(loaded: &Loaded) -> Vec<&str> {
+    loaded.config.directives.iter().map(|directive| directive.name.as_str()).collect()
+}
+
+#[test]
+fn directives_of_all_files_run_together_in_order() {
+    let dir = Scratch::new("d-together");
+    dir.write("tawon.yaml", &format!("directives: [{{name: main, {}}}]\n", RIGHT.trim()));
+    dir.write("directives.d/20.yaml", &format!("- {{name: d, {0}}}\n- {{name: c, {0}}}\n", RIGHT.trim()));
+    dir.write("directives.d/10.yaml", &format!("name: b\n{RIGHT}---\nname: a\n{RIGHT}"));
+    dir.write(
+        "directives.d/30.yaml",
+        "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: tawon.mantisnet.com/v1alpha1, kind: ClusterDirective, metadata: {name: e}, spec: {tasks: [{task: exec}, {task: log}]}}\n",
+    );
+    let loaded = read(&dir).unwrap();
+    assert_eq!(names(&loaded), ["main", "b", "a", "d", "c", "e"]);
+    assert!(loaded.refused.is_empty() && loaded.warnings.is_empty());
+    assert_eq!(loaded.origins["main"], dir.path("tawon.yaml"));
+    assert_eq!(loaded.origins["a"], dir.path("directives.d/10.yaml"));
+    assert_eq!(loaded.config.tawon_id, "node-7");
+}
+
+#[test]
+fn a_wrong_file_fails_alone_and_what_ran_of_it_keeps_its_last_good_form() {
+    let dir = Scratch::new("d-last-good");
+    dir.write("tawon.yaml", "");
+    dir.write("directives.d/a.yaml", &format!("name: a\n{RIGHT}"));
+    dir.write("directives.d/b.yaml", &format!("name: b\n{RIGHT}"));
+    let before = read(&dir).unwrap();
+    dir.write("directives.d/a.yaml", "name: a\nduration: soon\ntasks: []\n---\nname: new\n");
+    let mut after = read(&dir).unwrap();
+    assert_eq!(names(&after), ["b"]);
+    assert_eq!(after.refused.len(), 1);
+    assert_eq!(after.refused[0].names, ["a", "new"]);
+    assert_eq!(after.refused[0].problems.len(), 3);
+    after.keep_last_good(&before);
+    assert_eq!(names(&after), ["b", "a"]);
+    assert_eq!(after.config.directives[1], before.config.directives[0]);
+    // Broken a second time, and not even YAML: what is kept is kept on.
+    dir.write("directives.d/a.yaml", "]");
+    let mut later = read(&dir).unwrap();
+    assert!(later.refused[0].names.is_empty());
+    later.keep_last_good(&after);
+    assert_eq!(names(&later), ["b", "a"]);
+    // Mended, it is as new; gone, it is gone.
+    dir.write("directives.d/a.yaml", &format!("name: a\nduration: 1s\n{RIGHT}"));
+    let mut mended = read(&dir).unwrap();
+    mended.keep_last_good(&later);
+    assert_ne!(mended.config.directives[0], before.config.directives[0]);
+    std::fs::remove_file(dir.path("directives.d/a.yaml")).unwrap();
+    let mut gone = read(&dir).unwrap();
+    gone.keep_last_good(&mended);
+    assert_eq!(names(&gone), ["b"]);
+}
+
+#[test]
+fn a_name_that_another_file_took_over_is_not_brought_back() {
+    let dir = Scratch::new("d-taken");
+    dir.write("tawon.yaml", "");
+    dir.write("directives.d/a.yaml", &format!("name: a\n{RIGHT}"));
+    let before = read(&dir).unwrap();
+    dir.write("directives.d/a.yaml", "name: a\n");
+    dir.write("directives.d/b.yaml", &format!("name: a\nduration: 1s\n{RIGHT}"));
+    let mut after = read(&dir).unwrap();
+    after.keep_last_good(&before);
+    assert_eq!(names(&after), ["a"]);
+    assert!(after.config.directives[0].duration.is_some());
+}
+
+#[test]
+fn the_main_file_is_all_or_nothing() {
+    let dir = Scratch::new("d-main");
+    dir.write("tawon.yaml", &format!("directives:\n- name: a\n  {RIGHT}- name: b\n  tasks: []\n"));
+    dir.write("directives.d/c.yaml", &format!("name: c\n{RIGHT}"));
+    let problems = read(&dir).unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0]
+            .to_string()
+            .ends_with("tawon.yaml:5:10: a pipeline has at least two tasks, a source and a destination")
+    );
+    dir.write("tawon.yaml", "tawonID: a\n---\ntawonID: b\n");
+    assert!(read(&dir).unwrap_err()[0].message.contains("a configuration is one document"));
+}
+
+#[test]
+fn an_object_is_keyed_by_its_namespace_where_it_has_one() {
+    let dir = Scratch::new("d-namespace");
+    dir.write("tawon.yaml", "");
+    let object = |namespace: &str, condition: &str| {
+        format!(
+            "apiVersion: tawon.mantisnet.com/v1alpha1\nkind: Directive\nmetadata: {{name: sbi{namespace}}}\nspec:\n  tasks: [{{task: exec}}, {{task: log}}]\n{condition}"
+        )
+    };
+    dir.write("directives.d/a.yaml", &object("", "  condition: {equal: {field: process.uid, value: 0}}\n"));
+    let loaded = read(&dir).unwrap();
+    assert_eq!(names(&loaded), ["sbi"], "an object without a namespace is as any other directive");
+    dir.write("directives.d/a.yaml", &object(", namespace: core", ""));
+    let loaded = read(&dir).unwrap();
+    assert_eq!(loaded.refused[0].names, ["core/sbi"]);
+    assert!(loaded.refused[0].problems[0].message.contains("log is for ClusterDirective objects"));
+}
+
+#[test]
+fn what_lies_in_directives_d_as_a_config_map_does_is_read_once() {
+    let dir = Scratch::new("d-configmap");
+    dir.write("tawon.yaml", "");
+    dir.write("directives.d/..2026_11_22/a.yaml", &format!("name: a\n{RIGHT}"));
+    std::os::unix::fs::symlink("..2026_11_22", dir.path("directives.d/..data")).unwrap();
+    std::os::unix::fs::symlink("..data/a.yaml", dir.path("directives.d/a.yaml")).unwrap();
+    let loaded = read(&dir).unwrap();
+    assert_eq!(names(&loaded), ["a"]);
+    dir.write("directives.d/directory.yaml/x", "");
+    let loaded = read(&dir).unwrap();
+    assert_eq!((names(&loaded), loaded.refused.len()), (vec!["a"], 1), "a directory of that name is refused alone");
+}
+
+#[test]
+fn a_directives_d_that_is_no_directory_is_told() {
+    let dir = Scratch::new("d-file");
+    dir.write("tawon.yaml", "");
+    dir.write("directives.d", "");
+    let loaded = read(&dir).unwrap();
+    assert!(loaded.refused[0].problems[0].message.starts_with("cannot be read: "));
+}
