@@ -259,6 +259,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::unusual_byte_groupings)] // grouped as the widths are
     fn an_eaxc_id_is_split_from_its_high_bits_down() {
         let widths = EaxcWidths::new([2, 6, 3, 5]).unwrap();
         let parts = widths.split(0b10_000101_110_00011);
