@@ -106,6 +106,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// The next frame; None at the end of the file.
+    #[allow(clippy::should_implement_trait)] // a packet borrows from the reader
     pub fn next(&mut self) -> Result<Option<Packet<'_>>, Error> {
         let found = match self.format {
             Format::Pcap => self.pcap_record()?,
@@ -166,7 +167,7 @@ impl<R: Read> Reader<R> {
                 continue;
             }
             let (kind, length) = (self.u32(kind), self.u32(length));
-            if length < 12 || length % 4 != 0 {
+            if length < 12 || !length.is_multiple_of(4) {
                 return Err(Error::Corrupt("the length of a block", at));
             }
             let fixed = match kind {

@@ -67,6 +67,7 @@ pub struct Capture {
     meta: Meta,
 }
 
+#[allow(clippy::large_enum_variant)] // there is one per task
 enum Input {
     File(Box<Replay>),
     Live(Interfaces),
