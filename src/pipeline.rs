@@ -3,6 +3,7 @@
 //! borrows from the one before, so what must outlive the call is copied by the task that needs it.
 
 use crate::task::Kind;
+use crate::task::processing::h2::RoundTrip;
 use crate::task::record::{Chunk, Frame};
 use crate::time::{Instant, Timestamp};
 
@@ -89,6 +90,8 @@ pub enum View<'a> {
     Chunk(&'a Chunk<'a>),
     /// A frame: `capture`.
     Frame(&'a Frame<'a>),
+    /// An HTTP/2 round trip: `h2`.
+    RoundTrip(&'a RoundTrip<'a>),
 }
 
 /// One task of one directive's pipeline. State is sans-I/O: it gets events and time; it never reads

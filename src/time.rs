@@ -43,6 +43,32 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// Appends the same to a buffer, without the machinery of formats: records have several.
+    pub fn write(self, out: &mut Vec<u8>) {
+        let (days, secs) = ((self.0 / NANOS / 86_400) as i64, self.0 / NANOS % 86_400);
+        let (year, month, day) = civil(days);
+        let mut text = *b"0000-00-00T00:00:00.000000000Z";
+        let year = year.unsigned_abs();
+        for (at, width, value) in [
+            (0, 4, year),
+            (5, 2, u64::from(month)),
+            (8, 2, u64::from(day)),
+            (11, 2, secs / 3600),
+            (14, 2, secs / 60 % 60),
+            (17, 2, secs % 60),
+            (20, 9, self.0 % NANOS),
+        ] {
+            let mut rest = value;
+            for digit in text.iter_mut().skip(at).take(width).rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
+        out.extend_from_slice(&text);
+    }
+}
+
 impl std::fmt::Display for Timestamp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.rfc3339(f);
@@ -94,6 +120,9 @@ mod tests {
             (4_107_542_400_000_000_000, "2100-03-01T00:00:00.000000000Z"),
         ] {
             assert_eq!(Timestamp(ns).to_string(), text);
+            let mut out = Vec::new();
+            Timestamp(ns).write(&mut out);
+            assert_eq!(out, text.as_bytes());
         }
     }
 }

@@ -5,6 +5,7 @@
 pub mod ecpri;
 pub mod ethernet;
 pub mod hpack;
+pub mod http2;
 pub mod ip;
 pub mod layers;
 pub mod pfcp;

@@ -73,6 +73,20 @@ const FRAME_TYPES: &[&str] = &[
 const PARSED: &[&str] = &["ok", "truncated", "malformed", "unsupported", "not_matching"];
 const ROLES: &[&str] = &["client", "server", "unknown"];
 const SIDES: &[&str] = &["request", "response", "unknown"];
+const H2_VIOLATIONS: &[&str] = &[
+    "frame_size",
+    "padding",
+    "continuation",
+    "stream_id",
+    "settings",
+    "window_update",
+    "field_name",
+    "connection_field",
+    "pseudo_order",
+    "missing_pseudo",
+    "trailers",
+    "stream_closed",
+];
 const ROUND_TRIPS: &[&[&str]] = &[
     &["false", "complete"],
     &["true", "joined"],
@@ -199,6 +213,6 @@ pub static CATALOGUE: &[Metric] = &[
     metric("own", Counter, "tawon_bpf_errors_total", &["module", "program", "reason"], Bare, "Records that the kernel side could not build or hand over for another reason than want of room."),
     metric("own", Gauge, "tawon_bpf_stats_enabled", &[], Bare, "Whether the kernel keeps BPF run statistics now: 1 or 0."),
     metric("own", Counter, "tawon_h2_flows_ignored_total", &[], Bare, "Flow directions that gave no proof of being HTTP/2 within 64 KiB."),
-    metric("own", Counter, "tawon_h2_protocol_errors_total", &["reason"], Bare, "What RFC 9113 forbids and no other counter names, by reason."),
+    metric("own", Counter, "tawon_h2_protocol_errors_total", &["reason"], Product(&[H2_VIOLATIONS]), "What RFC 9113 forbids and no other counter names, by reason."),
     metric("own", Counter, "tawon_h2_streams_opened_total", &[], Bare, "Streams opened; equals round trips emitted plus streams tracked."),
 ];

@@ -19,6 +19,7 @@ pub static TASKS: &[&Spec] = &[
     &source::exec::SPEC,
     &source::flows::SPEC,
     &source::capture::SPEC,
+    &processing::h2::SPEC,
     &processing::tlsheaders::SPEC,
     &processing::pfcp::SPEC,
     &processing::ecpri::SPEC,
@@ -89,6 +90,8 @@ pub struct Context {
     pub redact: Arc<[String]>,
     /// Whether events come from packets (`capture`) rather than from sockets.
     pub packets: bool,
+    /// Bytes that the task may hold: its part of `limits.memory`.
+    pub memory: u64,
 }
 
 /// The sources.

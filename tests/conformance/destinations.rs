@@ -62,6 +62,7 @@ fn destination(name: &str, options: Vec<(&'static str, Value)>) -> Pipeline {
         metrics: Arc::new(Metrics::new("").unwrap()),
         redact: Arc::new([]),
         packets: false,
+        memory: 1 << 30,
     };
     Pipeline::new(vec![build(&set, &context).unwrap()])
 }

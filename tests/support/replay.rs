@@ -18,6 +18,7 @@ pub fn context() -> Context {
         metrics: Arc::new(Metrics::new("").unwrap()),
         redact: Arc::new([]),
         packets: true,
+        memory: 1 << 30,
     }
 }
 
@@ -25,7 +26,7 @@ pub fn context() -> Context {
 pub fn options(spec: &'static Spec, set: &[(&'static str, Value)]) -> Options {
     let mut options = Options::default();
     for opt in spec.options {
-        if let Some(value) = default(opt) {
+        if let Some(value) = tawon::config::options::default(opt).unwrap() {
             options.set(opt.name, value);
         }
     }
@@ -33,22 +34,6 @@ pub fn options(spec: &'static Spec, set: &[(&'static str, Value)]) -> Options {
         options.set(name, value.clone());
     }
     options
-}
-
-fn default(opt: &tawon::task::Opt) -> Option<Value> {
-    use tawon::task::Type;
-    if opt.default.is_empty() {
-        return None;
-    }
-    Some(match opt.ty {
-        Type::Bool => Value::Bool(opt.default == "true"),
-        Type::Count { .. } => Value::Count(opt.default.parse().unwrap()),
-        Type::Size { .. } => Value::Size(opt.default.parse().unwrap()),
-        Type::Ports => Value::Ports(opt.default.split('+').map(|port| port.parse().unwrap()).collect()),
-        Type::Words => Value::Words(opt.default.split('+').map(str::to_owned).collect()),
-        Type::Duration { .. } => panic!("no task of these tests has a duration"),
-        _ => Value::Text(opt.default.to_owned()),
-    })
 }
 
 /// A processing task as a configuration would make it.

@@ -220,6 +220,24 @@ pub fn check(block: &[u8]) -> Result<Option<usize>, Error> {
     Ok(begins)
 }
 
+/// The static entry (1 to 61) that a block's first field is or takes its name from, as far as the block
+/// goes.
+pub fn first(block: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let prefix = match block.get(at)? {
+            0x80.. => 7,
+            0x40.. => 6,
+            0x20.. => 5,
+            _ => 4,
+        };
+        let index = integer::read(block, &mut at, prefix).ok()?;
+        if prefix != 5 {
+            return (1..=static_table::LENGTH).contains(&index).then_some(index);
+        }
+    }
+}
+
 /// A string as it stands in a block (section 5.2).
 #[derive(Clone, Copy)]
 struct Text<'a> {

@@ -9,7 +9,7 @@ mod integer;
 pub mod static_table;
 mod table;
 
-pub use decoder::{Decoder, Scratch, check};
+pub use decoder::{Decoder, Scratch, check, first};
 
 /// One field of a header block, in wire order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

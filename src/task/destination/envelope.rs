@@ -141,6 +141,7 @@ pub(in crate::task::destination) mod tests {
             metrics: Arc::new(Metrics::new("").unwrap()),
             redact: Arc::new([]),
             packets: false,
+            memory: 1 << 30,
         }
     }
 

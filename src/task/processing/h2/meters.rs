@@ -1,0 +1,255 @@
+//! The metrics of the h2 task, their handles resolved when it is made.
+
+use std::collections::HashMap;
+
+use prometheus::core::Collector;
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+
+use crate::decode::http2::Type;
+use crate::metrics::Metrics;
+
+/// One handle per metric, or per value of its labels.
+pub struct Meters {
+    pub chunks: IntCounter,
+    pub chunk_size: Histogram,
+    pub missing_flow: IntCounter,
+    pub out_of_order: IntCounter,
+    pub invalid_type: IntCounter,
+    pub empty_data: IntCounter,
+    pub empty_payload: ByType,
+    pub payload_overflow: ByType,
+    pub buffer_overflow: ByType,
+    pub invalid_flags: ByType,
+    /// Handed on, dismissed.
+    pub frames: [ByType; 2],
+    pub zero_stream: ByType,
+    pub server_stream: ByType,
+    pub failed_directions: IntCounter,
+    /// By `Role`.
+    pub connections: [IntCounter; 3],
+    pub direction_buffer: [Histogram; 3],
+    pub invalid_goaway: IntCounter,
+    pub invalid_rst: IntCounter,
+    pub resets: IntCounter,
+    pub expired: IntCounter,
+    /// By `Cut`.
+    pub terminated: [IntCounter; 5],
+    /// By `Part`, then `Missing`.
+    pub missing_headers: [[IntCounter; 5]; 3],
+    pub empty_headers: [IntCounter; 3],
+    pub wrong_pseudo: [IntCounter; 3],
+    pub multi_pseudo: [IntCounter; 3],
+    /// By `Part` (request, response), then header, body.
+    pub duplicates: [[IntCounter; 2]; 2],
+    /// By `Reason`.
+    pub emitted: [IntCounter; 9],
+    pub content_type_failure: IntCounter,
+    pub multipart_failure: IntCounter,
+    pub multipart_bodies: IntCounter,
+    pub content_types: ContentTypes,
+    pub framer_flows: IntGauge,
+    pub flower_flows: IntGauge,
+    pub streams: IntGauge,
+    pub ignored: IntCounter,
+    /// By `Violation`.
+    pub violations: [IntCounter; Violation::ALL.len()],
+    pub opened: IntCounter,
+    pub table_entries: IntGauge,
+    pub table_bytes: IntGauge,
+    pub table_evictions: IntCounter,
+}
+
+/// Counters by frame type; all that RFC 9113 does not define share the last.
+pub type ByType = [IntCounter; 11];
+
+/// Which counter of a `ByType` is a type's.
+pub fn slot(kind: Type) -> usize {
+    usize::from(kind.0).min(TYPES.len() - 1)
+}
+
+/// Which message a header block belongs to: `direction` of the header metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    Request,
+    Response,
+    Unknown,
+}
+
+/// Why a header block could not be decoded, wholly or in part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Missing {
+    Table,
+    Truncated,
+    Malformed,
+    Gap,
+    Evicted,
+}
+
+/// `reason` of tawon_h2_protocol_errors_total.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Violation {
+    FrameSize,
+    Padding,
+    Continuation,
+    StreamId,
+    Settings,
+    WindowUpdate,
+    FieldName,
+    ConnectionField,
+    PseudoOrder,
+    MissingPseudo,
+    Trailers,
+    StreamClosed,
+}
+
+impl Violation {
+    pub const ALL: [&'static str; 12] = [
+        "frame_size",
+        "padding",
+        "continuation",
+        "stream_id",
+        "settings",
+        "window_update",
+        "field_name",
+        "connection_field",
+        "pseudo_order",
+        "missing_pseudo",
+        "trailers",
+        "stream_closed",
+    ];
+}
+
+impl Meters {
+    pub fn new(metrics: &Metrics) -> Meters {
+        let one = |name| metrics.counter(name);
+        let by = |name, value: &str| metrics.counters(name).with_label_values(&[value]);
+        let types = |name| {
+            let vec = metrics.counters(name);
+            TYPES.map(|kind| vec.with_label_values(&[kind]))
+        };
+        let parts = |name| PARTS.map(|part| by(name, part));
+        let frames = metrics.counters("h2_incoming_frames");
+        let missing = metrics.counters("h2_missing_headers");
+        let emitted = metrics.counters("h2_round_trips_emitted");
+        Meters {
+            chunks: one("h2_chunks"),
+            chunk_size: metrics.histogram("h2_chunk_size"),
+            missing_flow: one("h2_chunks_missing_flowid"),
+            out_of_order: one("h2_out_of_order"),
+            invalid_type: one("h2_invalid_frame_type"),
+            empty_data: one("h2_invalid_empty_data_frame"),
+            empty_payload: types("h2_invalid_empty_payload"),
+            payload_overflow: types("h2_payload_overflow_buffer"),
+            buffer_overflow: types("h2_chunk_buffer_overflow"),
+            invalid_flags: types("h2_invalid_frame_flags"),
+            frames: ["false", "true"].map(|dismissed| TYPES.map(|kind| frames.with_label_values(&[kind, dismissed]))),
+            zero_stream: types("h2_zero_stream_frames"),
+            server_stream: types("h2_server_stream_frames"),
+            failed_directions: one("h2_failed_dir_detections"),
+            connections: ROLES.map(|role| by("h2_connections", role)),
+            direction_buffer: ROLES.map(|role| metrics.histograms("h2_conn_dir_buffer").with_label_values(&[role])),
+            invalid_goaway: one("h2_invalid_go_away_frames"),
+            invalid_rst: one("h2_invalid_rst_stream_frames"),
+            resets: one("h2_header_decoder_resets"),
+            expired: one("h2_expired_streams"),
+            terminated: ["rst_stream", "goaway", "connection_closed", "evicted", "gap"]
+                .map(|reason| by("h2_terminated_streams", reason)),
+            missing_headers: PARTS.map(|part| {
+                ["table", "truncated", "malformed", "gap", "evicted"]
+                    .map(|reason| missing.with_label_values(&[part, reason]))
+            }),
+            empty_headers: parts("h2_empty_headers"),
+            wrong_pseudo: parts("h2_wrong_pseudo_headers"),
+            multi_pseudo: parts("h2_multi_pseudo_headers"),
+            duplicates: [["request_header", "request_body"], ["response_header", "response_body"]]
+                .map(|side| side.map(|component| by("h2_duplicate_component", component))),
+            emitted: super::record::Reason::ALL.map(|reason| {
+                emitted.with_label_values(&[if reason.partial() { "true" } else { "false" }, reason.name()])
+            }),
+            content_type_failure: one("h2_content_type_parse_failure"),
+            multipart_failure: one("h2_multipart_failure"),
+            multipart_bodies: one("h2_multipart_bodies"),
+            content_types: ContentTypes::new(metrics.counters("h2_content_types")),
+            framer_flows: metrics.gauge("h2_framer_flows"),
+            flower_flows: metrics.gauge("h2_flower_flows"),
+            streams: metrics.gauge("h2_streams"),
+            ignored: one("tawon_h2_flows_ignored_total"),
+            violations: Violation::ALL.map(|reason| by("tawon_h2_protocol_errors_total", reason)),
+            opened: one("tawon_h2_streams_opened_total"),
+            table_entries: metrics.gauges("tawon_table_entries").with_label_values(&[TABLE]),
+            table_bytes: metrics.gauges("tawon_table_bytes").with_label_values(&[TABLE]),
+            table_evictions: by("tawon_table_evictions_total", TABLE),
+        }
+    }
+
+    pub fn violation(&self, what: Violation) {
+        self.violations[what as usize].inc();
+    }
+
+    pub fn missing(&self, part: Part, why: Missing) {
+        self.missing_headers[part as usize][why as usize].inc();
+    }
+
+    /// Counts a frame that was seen whole.
+    pub fn frame(&self, kind: Type, dismissed: bool) {
+        self.frames[usize::from(dismissed)][slot(kind)].inc();
+    }
+}
+
+/// h2_content_types: a counter per media type, of which there are at most `DISTINCT`.
+pub struct ContentTypes {
+    vec: IntCounterVec,
+    known: HashMap<Box<[u8]>, IntCounter>,
+    other: IntCounter,
+    full: bool,
+}
+
+impl ContentTypes {
+    fn new(vec: IntCounterVec) -> ContentTypes {
+        let other = vec.with_label_values(&["other"]);
+        ContentTypes { vec, known: HashMap::new(), other, full: false }
+    }
+
+    /// Counts one; `essence` is type and subtype in lower case.
+    pub fn count(&mut self, essence: &[u8]) {
+        if let Some(counter) = self.known.get(essence) {
+            return counter.inc();
+        }
+        match std::str::from_utf8(essence) {
+            Ok(text) if !self.full => {
+                // Other directives count into the same family, so what is there is asked of it.
+                let families = self.vec.collect();
+                let there = families.first().map_or(&[][..], |family| family.get_metric());
+                let named =
+                    |metric: &prometheus::proto::Metric| metric.get_label().iter().any(|label| label.value() == text);
+                if there.len() > DISTINCT && !there.iter().any(named) {
+                    self.full = true;
+                    return self.other.inc();
+                }
+                let counter = self.vec.with_label_values(&[text]);
+                counter.inc();
+                self.known.insert(essence.into(), counter);
+            }
+            _ => self.other.inc(),
+        }
+    }
+}
+
+const TYPES: [&str; 11] = [
+    "data",
+    "headers",
+    "priority",
+    "rst_stream",
+    "settings",
+    "push_promise",
+    "ping",
+    "goaway",
+    "window_update",
+    "continuation",
+    "unknown",
+];
+const PARTS: [&str; 3] = ["request", "response", "unknown"];
+const ROLES: [&str; 3] = ["client", "server", "unknown"];
+const TABLE: &str = "h2";
+/// Media types counted by name.
+const DISTINCT: usize = 100;

@@ -1,0 +1,380 @@
+//! The h2 record: one round trip, written as JSON straight from what its stream holds.
+
+use std::net::SocketAddr;
+
+use super::config::{BodyMode, Config};
+use super::json;
+use super::names;
+use super::shape;
+use super::stream::{Side, Stream};
+use crate::pipeline::{Record, View};
+use crate::task::Kind;
+use crate::time::Timestamp;
+
+/// A round trip as it is told.
+pub struct RoundTrip<'a> {
+    pub flow: u64,
+    pub role: Role,
+    pub reason: Reason,
+    /// When it ended; None where no end was seen.
+    pub ended: Option<Ended>,
+    /// The endpoints, client first; what of them is known.
+    pub ends: Ends,
+    /// The groups `net` and `process` and what `meta` adds, written: `,"net":{...},"process":{...}`.
+    pub(super) groups: &'a [u8],
+    pub(super) stream: &'a Stream,
+    pub(super) config: &'a Config,
+}
+
+/// An end in wall-clock time, and how long after the first frame it was.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    pub at: Timestamp,
+    pub micros: u64,
+}
+
+/// Addresses by role.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Ends {
+    pub client: Option<SocketAddr>,
+    pub server: Option<SocketAddr>,
+}
+
+/// What the process watched is in the connection; unknown in packets, where nobody is watched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    Client,
+    Server,
+    Unknown,
+}
+
+impl Role {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Role::Client => "client",
+            Role::Server => "server",
+            Role::Unknown => "unknown",
+        }
+    }
+}
+
+/// How a round trip ended: `reason` of h2_round_trips_emitted and of the record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reason {
+    Complete,
+    Joined,
+    Timeout,
+    RstStream,
+    Goaway,
+    ConnectionClosed,
+    Evicted,
+    Gap,
+    Shutdown,
+}
+
+impl Reason {
+    pub const ALL: [Reason; 9] = [
+        Reason::Complete,
+        Reason::Joined,
+        Reason::Timeout,
+        Reason::RstStream,
+        Reason::Goaway,
+        Reason::ConnectionClosed,
+        Reason::Evicted,
+        Reason::Gap,
+        Reason::Shutdown,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Reason::Complete => "complete",
+            Reason::Joined => "joined",
+            Reason::Timeout => "timeout",
+            Reason::RstStream => "rst_stream",
+            Reason::Goaway => "goaway",
+            Reason::ConnectionClosed => "connection_closed",
+            Reason::Evicted => "evicted",
+            Reason::Gap => "gap",
+            Reason::Shutdown => "shutdown",
+        }
+    }
+
+    pub const fn partial(self) -> bool {
+        !matches!(self, Reason::Complete)
+    }
+}
+
+impl RoundTrip<'_> {
+    pub fn stream_id(&self) -> u32 {
+        self.stream.id
+    }
+
+    /// The request's method as JSON writes it; None where it is unknown or no text.
+    pub fn method(&self) -> Option<&str> {
+        self.pseudo(0, names::METHOD)
+    }
+
+    pub fn authority(&self) -> Option<&str> {
+        self.pseudo(0, names::AUTHORITY)
+    }
+
+    pub fn path(&self) -> Option<&str> {
+        self.pseudo(0, names::PATH)
+    }
+
+    pub fn status(&self) -> Option<u16> {
+        self.stream.sides[1].status
+    }
+
+    /// gRPC's status, where it is a gRPC call that told one.
+    pub fn grpc_status(&self) -> Option<u32> {
+        self.stream.sides[1].grpc_status
+    }
+
+    /// Whether it is a gRPC call.
+    pub fn is_grpc(&self) -> bool {
+        self.stream.sides.iter().any(|side| side.grpc) || self.grpc_status().is_some()
+    }
+
+    fn pseudo(&self, side: usize, tag: names::Tag) -> Option<&str> {
+        let side = &self.stream.sides[side];
+        let span = side.spans[usize::from(tag)];
+        std::str::from_utf8(span.of(&side.text)).ok().filter(|_| span.is_text())
+    }
+
+    fn times(&self, out: &mut Vec<u8>) {
+        let mut time = |name: &str, at: Option<Timestamp>| {
+            if let Some(at) = at {
+                json::key(out, name);
+                out.push(b'"');
+                at.write(out);
+                out.push(b'"');
+            }
+        };
+        time("startedAt", (!self.stream.joined).then_some(self.stream.started));
+        time("firstByteAt", self.stream.first_byte);
+        time("endedAt", self.ended.map(|ended| ended.at));
+        if let Some(ended) = self.ended.filter(|_| !self.stream.joined) {
+            json::number(out, "durationUs", ended.micros);
+        }
+    }
+
+    fn side(&self, out: &mut Vec<u8>, index: usize) {
+        let side = &self.stream.sides[index];
+        let start = out.len();
+        let pseudo: &[(&str, names::Tag)] = match index {
+            0 => &[
+                ("method", names::METHOD),
+                ("scheme", names::SCHEME),
+                ("authority", names::AUTHORITY),
+                ("path", names::PATH),
+            ],
+            _ => &[],
+        };
+        for &(name, tag) in pseudo {
+            let span = side.spans[usize::from(tag)];
+            if span.known() {
+                json::key(out, name);
+                if !span.is_text() {
+                    out.truncate(out.len() - 2);
+                    out.extend_from_slice(b"Base64\":");
+                }
+                out.push(b'"');
+                out.extend_from_slice(span.of(&side.text));
+                out.push(b'"');
+            }
+        }
+        if let Some(status) = side.status.filter(|_| index == 1) {
+            json::number(out, "status", u64::from(status));
+        }
+        for (name, present, fields) in
+            [("headers", side.head, side.headers()), ("trailers", side.trailers, side.trailer_fields())]
+        {
+            if present {
+                json::key(out, name);
+                out.push(b'[');
+                out.extend_from_slice(fields.strip_suffix(b",").unwrap_or_default());
+                out.push(b']');
+            }
+        }
+        if !side.content_type.is_empty() {
+            json::key(out, "contentType");
+            out.push(b'"');
+            // A media type is made of token characters, which JSON takes as they are.
+            out.extend_from_slice(&side.content_type);
+            out.push(b'"');
+        }
+        self.body(out, side);
+        // The first comma becomes the brace.
+        match out.get_mut(start) {
+            Some(comma) => *comma = b'{',
+            None => out.push(b'{'),
+        }
+        out.push(b'}');
+    }
+
+    fn body(&self, out: &mut Vec<u8>, side: &Side) {
+        let body = &side.body;
+        if side.head && !body.unsure {
+            json::number(out, "bodyLength", body.length);
+        }
+        if self.config.body != BodyMode::None && body.length > 0 {
+            self.content(out, &body.kept, body.cut, side.encoded);
+        }
+        if body.cut {
+            json::boolean(out, "bodyTruncated", true);
+        }
+        let mut parts = body.multipart.parts().peekable();
+        if parts.peek().is_none() {
+            return;
+        }
+        json::key(out, "parts");
+        let mut before = b'[';
+        for part in parts {
+            out.push(before);
+            before = b',';
+            out.push(b'{');
+            json::text_entry(out, "contentType", body.multipart.content_type(part));
+            if let Some(id) = body.multipart.content_id(part) {
+                out.push(b',');
+                json::text_entry(out, "contentId", id);
+            }
+            json::number(out, "length", part.length);
+            if self.config.body != BodyMode::None {
+                let start = (part.start as usize).min(body.kept.len());
+                let end = ((part.start + part.length) as usize).min(body.kept.len());
+                let kept = body.kept.get(start..end).unwrap_or_default();
+                self.content(out, kept, (kept.len() as u64) < part.length, side.encoded);
+            }
+            out.push(b'}');
+        }
+        out.push(b']');
+    }
+
+    /// `,"body":"..."` or `,"bodyBase64":"..."`, as the option says.
+    fn content(&self, out: &mut Vec<u8>, kept: &[u8], cut: bool, encoded: bool) {
+        let text = match std::str::from_utf8(kept) {
+            Ok(text) => Some(text),
+            // The limit may have cut a character.
+            Err(error) if cut && error.error_len().is_none() => {
+                kept.get(..error.valid_up_to()).and_then(|kept| std::str::from_utf8(kept).ok())
+            }
+            Err(_) => None,
+        };
+        match text.filter(|_| !encoded) {
+            Some(text) => {
+                json::key(out, "body");
+                out.push(b'"');
+                json::escape(out, text);
+                out.push(b'"');
+            }
+            None if self.config.body == BodyMode::All => {
+                json::key(out, "bodyBase64");
+                out.push(b'"');
+                json::base64(out, kept);
+                out.push(b'"');
+            }
+            None => {}
+        }
+    }
+
+    fn grpc(&self, out: &mut Vec<u8>) {
+        let [request, response] = &self.stream.sides;
+        let start = out.len();
+        if let Some((service, method)) =
+            self.path().and_then(|path| path.strip_prefix('/')).and_then(|path| path.rsplit_once('/'))
+        {
+            json::escaped(out, "service", service.as_bytes());
+            json::escaped(out, "method", method.as_bytes());
+        }
+        if let Some(status) = response.grpc_status {
+            json::number(out, "status", u64::from(status));
+        }
+        if let Some(message) = &response.grpc_message {
+            out.push(b',');
+            json::text_entry(out, "message", message);
+        }
+        for (name, side) in [("requestMessages", request), ("responseMessages", response)] {
+            if side.head && side.body.messages.on && !side.body.messages.lost {
+                json::number(out, name, side.body.messages.count);
+            }
+        }
+        match out.get_mut(start) {
+            Some(comma) => *comma = b'{',
+            None => out.push(b'{'),
+        }
+        out.push(b'}');
+    }
+}
+
+impl Record for RoundTrip<'_> {
+    fn kind(&self) -> Kind {
+        Kind::H2
+    }
+
+    fn json(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"flowID\":\"");
+        json::hex64(out, self.flow);
+        out.push(b'"');
+        json::number(out, "streamID", u64::from(self.stream.id));
+        json::escaped(out, "role", self.role.name().as_bytes());
+        json::boolean(out, "partial", self.reason.partial());
+        json::escaped(out, "reason", self.reason.name().as_bytes());
+        json::boolean(out, "pushed", self.stream.pushed);
+        self.times(out);
+        json::number(out, "unknownFields", u64::from(self.stream.unknown));
+        out.extend_from_slice(self.groups);
+        json::key(out, "request");
+        self.side(out, 0);
+        json::key(out, "response");
+        self.side(out, 1);
+        if self.is_grpc() {
+            json::key(out, "grpc");
+            self.grpc(out);
+        }
+        out.push(b'}');
+    }
+
+    fn text(&self, out: &mut Vec<u8>) {
+        let word = |out: &mut Vec<u8>, text: Option<&str>| {
+            out.extend_from_slice(text.unwrap_or("?").as_bytes());
+            out.push(b' ');
+        };
+        word(out, self.method());
+        word(out, self.authority());
+        word(out, self.path());
+        match self.status() {
+            Some(status) => json::decimal(out, u64::from(status)),
+            None => out.push(b'?'),
+        }
+        if let Some(status) = self.grpc_status() {
+            out.extend_from_slice(b" grpc-status=");
+            json::decimal(out, u64::from(status));
+        }
+        for (side, mark) in self.stream.sides.iter().zip([" up=", " down="]) {
+            if side.head && !side.body.unsure {
+                out.extend_from_slice(mark.as_bytes());
+                json::decimal(out, side.body.length);
+            }
+        }
+        if let Some(ended) = self.ended {
+            out.extend_from_slice(b" us=");
+            json::decimal(out, ended.micros);
+        }
+        out.extend_from_slice(b" stream=");
+        json::decimal(out, u64::from(self.stream.id));
+        if self.reason.partial() {
+            out.extend_from_slice(b" partial=");
+            out.extend_from_slice(self.reason.name().as_bytes());
+        }
+    }
+
+    fn view(&self) -> View<'_> {
+        View::RoundTrip(self)
+    }
+}
+
+/// The JSON Schema of the record.
+pub fn schema() -> schemars::Schema {
+    schemars::schema_for!(shape::H2)
+}
