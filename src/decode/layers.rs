@@ -168,13 +168,15 @@ impl<'a> Layers<'a> {
 
     fn mpls(&mut self) -> Result<Layer<'a>, Error> {
         let mpls = Mpls::new_checked(self.bytes)?;
-        // what a label stack carries is not named: IP by its version, RFC 4385 3 for the control word
+        // what a label stack carries is not named: IP by its version, else perhaps Ethernet
         let (next, skip) = match (mpls.bottom(), mpls.payload().first().map(|byte| byte >> 4)) {
             (false, _) => (Next::Mpls, 0),
             (true, Some(4)) => (Next::Ipv4, 0),
             (true, Some(6)) => (Next::Ipv6, 0),
-            (true, Some(0)) => (self.tunnel(Next::Ethernet), 4),
-            _ => (Next::End, 0),
+            (true, _) => match pseudowire(mpls.payload()) {
+                Some(skip) => (self.tunnel(Next::Ethernet), skip),
+                None => (Next::End, 0),
+            },
         };
         self.go(next, mpls.payload().get(skip..).unwrap_or_default());
         Ok(Layer::Mpls(mpls))
@@ -315,6 +317,18 @@ fn inner(kind: u16) -> Next {
         ethertype::IPV4 | ethertype::IPV6 | ethertype::MPLS | ethertype::MPLS_MULTICAST => Next::Ethertype(kind),
         _ => Next::End,
     }
+}
+
+/// Where Ethernet begins in a pseudowire, if it is one by the EtherType that it then has: at once, or
+/// behind a control word, whose first four bits are 0 (RFC 4385 3).
+fn pseudowire(bytes: &[u8]) -> Option<usize> {
+    let known = |at: usize| {
+        let kind =
+            bytes.get(at..).and_then(|bytes| bytes.get(12..14)).map(|kind| u16::from_be_bytes([kind[0], kind[1]]));
+        matches!(kind, Some(ethertype::IPV4 | ethertype::IPV6 | ethertype::ARP | ethertype::VLAN | ethertype::QINQ))
+    };
+    let control_word = bytes.first().is_some_and(|byte| byte >> 4 == 0);
+    [0, 4].into_iter().find(|&at| known(at) && (at == 0 || control_word))
 }
 
 /// How many tunnels are entered.

@@ -11,6 +11,7 @@ pub mod layers;
 pub mod pfcp;
 pub mod reader;
 pub mod tcp;
+pub mod tcp_options;
 pub mod tls;
 pub mod transport;
 pub mod tunnel;

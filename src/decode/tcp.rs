@@ -89,6 +89,18 @@ impl Flags {
     pub const ECE: Flags = Flags(0x040);
     pub const CWR: Flags = Flags(0x080);
 
+    /// RFC 9293 3.1, from the least significant bit.
+    pub const NAMES: [(Flags, &str); 8] = [
+        (Flags::FIN, "FIN"),
+        (Flags::SYN, "SYN"),
+        (Flags::RST, "RST"),
+        (Flags::PSH, "PSH"),
+        (Flags::ACK, "ACK"),
+        (Flags::URG, "URG"),
+        (Flags::ECE, "ECE"),
+        (Flags::CWR, "CWR"),
+    ];
+
     /// Whether any of these bits is set.
     pub const fn has(self, bits: Flags) -> bool {
         self.0 & bits.0 != 0

@@ -19,6 +19,7 @@ pub static TASKS: &[&Spec] = &[
     &source::exec::SPEC,
     &source::flows::SPEC,
     &source::capture::SPEC,
+    &processing::headers::SPEC,
     &processing::h2::SPEC,
     &processing::tlsheaders::SPEC,
     &processing::pfcp::SPEC,

@@ -6,6 +6,7 @@ mod metrics;
 mod support;
 
 mod capture_file;
+mod headers;
 mod hpack;
 mod reassembly;
 mod scrape;

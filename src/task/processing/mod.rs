@@ -2,8 +2,9 @@
 
 pub mod ecpri;
 pub mod h2;
+pub mod headers;
 mod parse;
 pub mod pfcp;
 pub mod streams;
-mod text;
+pub mod text;
 pub mod tlsheaders;

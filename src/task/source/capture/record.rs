@@ -1,14 +1,14 @@
 //! `RawPacket`: the record of a captured frame.
 
+use std::io::Write;
 use std::net::IpAddr;
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
-
-use crate::decode::layers::{Layer, Layers};
 use crate::pipeline::{Record, View};
 use crate::process::metadata::Meta;
 use crate::task::Kind;
-use crate::task::record::{Base64, Frame, json_into, proto_name};
+use crate::task::json;
+use crate::task::processing::text;
+use crate::task::record::Frame;
 use crate::time::Timestamp;
 
 /// One captured frame.
@@ -27,73 +27,41 @@ pub struct Interface {
     pub addrs: Vec<IpAddr>,
 }
 
-/// The record as it is written.
-#[derive(serde::Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Data<'a> {
-    /// The frame, as far as it was captured.
-    payload: Base64<'a>,
-    /// Of the frame on the wire, in bytes.
-    length: u32,
-    /// Bytes in `payload`.
-    captured: u32,
-    ts_ns: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    interface: Option<InterfaceView<'a>>,
-}
-
 impl Record for RawPacket<'_> {
     fn kind(&self) -> Kind {
         Kind::RawPacket
     }
 
     fn json(&self, out: &mut Vec<u8>) {
-        let interface = InterfaceView { interface: self.interface, meta: self.meta };
-        let data = Data {
-            payload: Base64(self.frame.bytes),
-            length: self.frame.length,
-            captured: self.frame.bytes.len() as u32,
-            ts_ns: self.time.0,
-            interface: (!interface.is_empty()).then_some(interface),
-        };
-        json_into(&data, out);
+        json::object(out, |o| {
+            json::base64(o.key("payload"), self.frame.bytes);
+            o.number("length", self.frame.length.into());
+            o.number("captured", self.frame.bytes.len() as u64);
+            o.number("tsNs", self.time.0);
+            let (name, index, addrs) = self.wanted();
+            if name.is_none() && index.is_none() && addrs.is_empty() {
+                return;
+            }
+            o.object("interface", |o| {
+                if let Some(name) = name {
+                    o.string("name", name);
+                }
+                if let Some(index) = index {
+                    o.number("index", index.into());
+                }
+                if !addrs.is_empty() {
+                    o.array("addrs", |array| addrs.iter().for_each(|addr| address(array.item(), addr)));
+                }
+            });
+        });
     }
 
-    /// `eth0 10.0.0.1:40000 > 10.0.0.2:80 TCP, 74 bytes`: of the innermost packet.
     fn text(&self, out: &mut Vec<u8>) {
-        use std::io::Write;
-        // writing into memory cannot fail
         if !self.interface.name.is_empty() {
-            let _ = write!(out, "{} ", self.interface.name);
+            out.extend_from_slice(self.interface.name.as_bytes());
+            out.push(b' ');
         }
-        let Frame { bytes, length, link_type } = self.frame;
-        let (mut ends, mut ports, mut protocol) = (None::<(IpAddr, IpAddr)>, None, None);
-        for layer in Layers::new(link_type, bytes, length as usize).map_while(Result::ok) {
-            match layer {
-                Layer::Ipv4(ip) => (ends, protocol) = (Some((ip.src().into(), ip.dst().into())), Some(ip.protocol())),
-                Layer::Ipv6(ip) => {
-                    (ends, protocol) = (Some((ip.src().into(), ip.dst().into())), Some(ip.next_header()));
-                }
-                Layer::Extension(extension) => protocol = Some(extension.next_header()),
-                Layer::Tcp(tcp) => ports = Some((tcp.src_port(), tcp.dst_port())),
-                Layer::Udp(udp) => ports = Some((udp.src_port(), udp.dst_port())),
-                Layer::Sctp(sctp) => ports = Some((sctp.src_port(), sctp.dst_port())),
-                _ => continue,
-            }
-        }
-        let _ = match (ends, ports) {
-            (Some((src, dst)), Some((from, to))) => {
-                let ends = (std::net::SocketAddr::new(src, from), std::net::SocketAddr::new(dst, to));
-                write!(out, "{} > {} ", ends.0, ends.1)
-            }
-            (Some((src, dst)), None) => write!(out, "{src} > {dst} "),
-            (None, _) => Ok(()),
-        };
-        let _ = match (protocol, protocol.and_then(proto_name)) {
-            (_, Some(name)) => write!(out, "{name}, {length} bytes"),
-            (Some(number), None) => write!(out, "protocol {number}, {length} bytes"),
-            (None, None) => write!(out, "frame, {length} bytes"),
-        };
+        text::packet(out, &self.frame);
     }
 
     fn view(&self) -> View<'_> {
@@ -101,61 +69,20 @@ impl Record for RawPacket<'_> {
     }
 }
 
-/// The `interface` group as a directive wants it.
-#[derive(Clone, Copy)]
-struct InterfaceView<'a> {
-    interface: &'a Interface,
-    meta: Meta,
-}
-
-impl InterfaceView<'_> {
-    fn name(&self) -> Option<&str> {
-        (self.meta.any(Meta::INTERFACE_NAME) && !self.interface.name.is_empty()).then_some(&self.interface.name)
-    }
-
-    fn index(&self) -> Option<u32> {
-        self.interface.index.filter(|_| self.meta.any(Meta::INTERFACE_INDEX))
-    }
-
-    fn addrs(&self) -> Option<&[IpAddr]> {
-        (self.meta.any(Meta::INTERFACE_ADDRS) && !self.interface.addrs.is_empty()).then_some(&self.interface.addrs)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.name().is_none() && self.index().is_none() && self.addrs().is_none()
+impl RawPacket<'_> {
+    /// What is known of the interface and wanted.
+    fn wanted(&self) -> (Option<&str>, Option<u32>, &[IpAddr]) {
+        let Interface { name, index, addrs } = self.interface;
+        let wants = |field: Meta| self.meta.any(field);
+        (
+            (wants(Meta::INTERFACE_NAME) && !name.is_empty()).then_some(name),
+            index.filter(|_| wants(Meta::INTERFACE_INDEX)),
+            if wants(Meta::INTERFACE_ADDRS) { addrs } else { &[] },
+        )
     }
 }
 
-impl Serialize for InterfaceView<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut map = to.serialize_map(None)?;
-        if let Some(name) = self.name() {
-            map.serialize_entry("name", name)?;
-        }
-        if let Some(index) = self.index() {
-            map.serialize_entry("index", &index)?;
-        }
-        if let Some(addrs) = self.addrs() {
-            map.serialize_entry("addrs", addrs)?;
-        }
-        map.end()
-    }
-}
-
-impl schemars::JsonSchema for InterfaceView<'_> {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Interface".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "type": "object",
-            "properties": {
-                "name": {"type": "string"},
-                "index": {"type": "integer"},
-                "addrs": {"type": "array", "items": {"type": "string"}}
-            },
-            "additionalProperties": false
-        })
-    }
+fn address(out: &mut Vec<u8>, address: &IpAddr) {
+    // writing into memory cannot fail
+    let _ = write!(out, "\"{address}\"");
 }
