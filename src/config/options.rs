@@ -81,8 +81,9 @@ pub fn value(text: &str, ty: Type) -> Result<Option<Value>, String> {
         Type::Filter => Value::Text(text.parse::<Filter>().map(|_| text.to_owned())?),
         Type::Regex => Value::Text(Pattern::new(text).map(|_| text.to_owned())?),
         Type::Meta => Value::Text(Meta::parse(text).map(|_| text.to_owned())?),
-        Type::Path | Type::PcapFilter if text.contains('\0') => return Err("holds a zero byte".to_owned()),
-        Type::Text | Type::Path | Type::Choice(_) | Type::PcapFilter => Value::Text(text.to_owned()),
+        Type::PcapFilter => Value::Text(pcap_filter(text).map(|()| text.to_owned())?),
+        Type::Path if text.contains('\0') => return Err("holds a zero byte".to_owned()),
+        Type::Text | Type::Path | Type::Choice(_) => Value::Text(text.to_owned()),
     }))
 }
 
@@ -105,6 +106,32 @@ fn joined(reader: &mut Reader, node: &Node, what: &str, ty: Type) -> Option<Stri
     }
 }
 
+/// Whether libpcap understands it on Ethernet. libpcap asks the resolver about words that it does not know,
+/// which may take long; such a filter is let through, and told when the source starts.
+fn pcap_filter(text: &str) -> Result<(), String> {
+    if text.contains('\0') {
+        return Err("holds a zero byte".to_owned());
+    }
+    if text.len() > PCAP_FILTER {
+        return Err(format!("a filter has at most {PCAP_FILTER} bytes, this one {}", text.len()));
+    }
+    let (done, result) = std::sync::mpsc::channel();
+    let owned = text.to_owned();
+    let compile = move || {
+        let wrong = |error: pcap::Error| match error {
+            pcap::Error::PcapError(reason) => format!("{owned:?} is not a filter: {reason}"),
+            error => format!("{owned:?} is not a filter: {error}"),
+        };
+        let compiled = pcap::Capture::dead(pcap::Linktype::ETHERNET).and_then(|dead| dead.compile(&owned, false));
+        // Nobody waits any more when it took too long.
+        let _ = done.send(compiled.map(|_| ()).map_err(wrong));
+    };
+    match std::thread::Builder::new().name("filter".to_owned()).spawn(compile) {
+        Ok(_) => result.recv_timeout(RESOLVING).unwrap_or(Ok(())),
+        Err(error) => Err(format!("cannot be checked: {error}")),
+    }
+}
+
 fn ports(text: &str) -> Result<Vec<u16>, String> {
     let mut ports = words(text)
         .map(|word| {
@@ -119,4 +146,36 @@ fn ports(text: &str) -> Result<Vec<u16>, String> {
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split('+').map(str::trim).filter(|word| !word.is_empty())
+}
+
+/// What libpcap takes to compile grows with the square of the length.
+const PCAP_FILTER: usize = 4 << 10;
+const RESOLVING: std::time::Duration = std::time::Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_of_captures_are_those_that_libpcap_understands() {
+        for filter in ["tcp port 80", "ether proto 0xaefe", "vlan and udp port 8805", "tcp[tcpflags] & tcp-rst != 0"] {
+            assert_eq!(pcap_filter(filter), Ok(()), "{filter}");
+        }
+        assert!(pcap_filter("port 80 and and").unwrap_err().starts_with("\"port 80 and and\" is not a filter: "));
+        assert!(pcap_filter("port 99999").is_err());
+        assert!(pcap_filter("tcp\0").is_err());
+        assert!(pcap_filter(&"tcp or ".repeat(10_000)).unwrap_err().contains("at most 4096 bytes"));
+    }
+
+    #[test]
+    fn filters_of_captures_that_nest_or_repeat_come_to_an_end() {
+        let joined = |word: &str| vec![word; PCAP_FILTER / (word.len() + 4)].join(" or ");
+        for filter in
+            [joined("host 10.0.0.1"), joined("tcp"), "(".repeat(PCAP_FILTER), format!("{}tcp", "not ".repeat(1000))]
+        {
+            let _ = pcap_filter(&filter);
+        }
+        let deep = format!("{}tcp{}", "(".repeat(2000), ")".repeat(2000));
+        let _ = pcap_filter(&deep);
+    }
 }
