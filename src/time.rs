@@ -92,6 +92,27 @@ impl schemars::JsonSchema for Timestamp {
     }
 }
 
+/// What turns the kernel's clocks into wall-clock time; measured anew when the wall clock is set.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Offsets {
+    /// CLOCK_REALTIME less CLOCK_MONOTONIC, nanoseconds.
+    pub monotonic: u64,
+    /// CLOCK_REALTIME less CLOCK_BOOTTIME, nanoseconds.
+    pub boottime: u64,
+}
+
+impl Offsets {
+    /// Of nanoseconds of CLOCK_MONOTONIC.
+    pub fn wall(self, monotonic: u64) -> Timestamp {
+        Timestamp(monotonic.wrapping_add(self.monotonic))
+    }
+
+    /// Of nanoseconds of CLOCK_BOOTTIME: when a process started.
+    pub fn wall_of_start(self, boottime: u64) -> Timestamp {
+        Timestamp(boottime.wrapping_add(self.boottime))
+    }
+}
+
 /// Days since the epoch to year, month, day of the proleptic Gregorian calendar.
 fn civil(days: i64) -> (i64, u32, u32) {
     let days = days + 719_468;

@@ -213,6 +213,81 @@ impl Serialize for Caps {
     }
 }
 
+/// The `process` group of a record, where a directive wants any of it.
+pub fn process(process: &Process, tid: Option<u32>, meta: Meta) -> Option<ProcessView<'_>> {
+    meta.any(Meta::PROCESS).then_some(ProcessView { process, tid, meta })
+}
+
+/// The `container` group of a record, where there is one and it is wanted.
+pub fn container(process: &Process, meta: Meta) -> Option<ContainerView<'_>> {
+    let container = process.container.as_deref().filter(|_| meta.any(Meta::CONTAINER))?;
+    Some(ContainerView { container, meta })
+}
+
+/// The `pod` group of a record, where there is one and it is wanted.
+pub fn pod(process: &Process, meta: Meta) -> Option<PodView<'_>> {
+    let pod = process.pod.as_deref().filter(|_| meta.any(Meta::POD))?;
+    Some(PodView { pod, meta })
+}
+
+/// Bytes that are most likely text: `{"base64": "..."}` where they are not UTF-8.
+#[derive(Clone, Copy)]
+pub struct Text<'a>(&'a [u8]);
+
+impl<'a> Text<'a> {
+    /// None where nothing is known.
+    pub fn new(bytes: &'a [u8]) -> Option<Text<'a>> {
+        (!bytes.is_empty()).then_some(Text(bytes))
+    }
+}
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        Argument(self.0).serialize(to)
+    }
+}
+
+macro_rules! schemas {
+    ($($name:ident $schema:tt)*) => {$(
+        impl schemars::JsonSchema for $name<'_> {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!($schema)
+            }
+        }
+    )*};
+}
+
+schemas! {
+    Text {"anyOf": [{"type": "string"}, {"type": "object", "required": ["base64"]}]}
+    Arguments {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "object", "required": ["base64"]}]}}
+    ProcessView {"type": "object", "properties": {
+        "pid": {"type": "integer"}, "ppid": {"type": "integer"}, "tid": {"type": "integer"},
+        "name": {"type": "string"}, "nameBase64": {"type": "string"},
+        "exe": {"type": "string"}, "exeBase64": {"type": "string"},
+        "cwd": {"type": "string"}, "cwdBase64": {"type": "string"},
+        "cmd": {"type": "array"}, "uid": {"type": "integer"}, "gid": {"type": "integer"},
+        "startedAt": {"type": "string", "format": "date-time"},
+        "ns": {"type": "object", "properties": {
+            "pid": {"type": "integer"}, "net": {"type": "integer"}, "mnt": {"type": "integer"},
+            "user": {"type": "integer"}, "uts": {"type": "integer"}, "ipc": {"type": "integer"},
+            "cgroup": {"type": "integer"}}, "additionalProperties": false},
+        "caps": {"type": "object", "properties": {
+            "effective": {"type": "string"}, "permitted": {"type": "string"}}, "additionalProperties": false}
+    }, "additionalProperties": false}
+    ContainerView {"type": "object", "properties": {
+        "id": {"type": "string"}, "name": {"type": "string"}, "image": {"type": "string"},
+        "labels": {"type": "object", "additionalProperties": {"type": "string"}}
+    }, "additionalProperties": false}
+    PodView {"type": "object", "properties": {
+        "id": {"type": "string"}, "name": {"type": "string"}, "namespace": {"type": "string"},
+        "node": {"type": "string"}, "labels": {"type": "object", "additionalProperties": {"type": "string"}}
+    }, "additionalProperties": false}
+}
+
 /// Writes bytes as text under `name`, or as base64 under `encoded` where they are not UTF-8.
 pub fn text_entry<M: SerializeMap>(
     map: &mut M,

@@ -1,12 +1,77 @@
 //! What is known of processes: who they are, in which container and pod, and which directives want them.
 
 pub mod cgroup;
+pub mod containers;
 pub mod metadata;
+pub mod redact;
 pub mod scan;
 pub mod table;
 pub mod watch;
 
 use std::rc::Rc;
+
+/// Everything that sources share of processes.
+pub struct Processes {
+    pub table: table::Table,
+    pub watchers: watch::Watchers,
+    pub containers: containers::Containers,
+    pub redaction: redact::Redaction,
+    /// What was decided and the kernel has not been told yet.
+    pub decisions: Vec<Decision>,
+}
+
+/// What the watch map is to hold of a process.
+#[derive(Clone, Copy, Debug)]
+pub struct Decision {
+    pub pid: u32,
+    pub start: u64,
+    /// The exec that it was decided for; None where that does not matter.
+    pub execs: Option<u32>,
+    pub masks: watch::Masks,
+}
+
+impl Processes {
+    /// `limit` processes at most.
+    pub fn new(limit: usize) -> Processes {
+        Processes {
+            table: table::Table::new(limit),
+            watchers: watch::Watchers::default(),
+            containers: containers::Containers::default(),
+            redaction: redact::Redaction::default(),
+            decisions: Vec::new(),
+        }
+    }
+
+    /// Decides anew for every process: a directive has come or gone.
+    pub fn decide_all(&mut self) {
+        for entry in self.table.iter_mut() {
+            let masks = self.watchers.decide(&entry.process);
+            if masks != entry.masks {
+                entry.masks = masks;
+                let Process { pid, start, .. } = *entry.process;
+                self.decisions.push(Decision { pid, start, execs: None, masks });
+            }
+        }
+    }
+
+    /// Puts in a process that /proc told of, unless the kernel has told of it meanwhile.
+    pub fn insert_scanned(&mut self, scanned: scan::Scanned, times: crate::time::Offsets) -> Option<Rc<Process>> {
+        let mut process = scanned.process;
+        if self.table.find(process.pid, None).is_some() {
+            return None;
+        }
+        process.started_at = times.wall_of_start(process.start).0;
+        let (container, pod) = self.containers.find_path(&scanned.cgroup);
+        (process.container, process.pod) = (container, pod);
+        self.redaction.apply(&mut process);
+        let masks = self.watchers.decide(&process);
+        let Process { pid, start, .. } = process;
+        self.decisions.push(Decision { pid, start, execs: None, masks });
+        let process = Rc::new(process);
+        self.table.insert(table::Entry { process: process.clone(), masks, execs: 0, existing: true });
+        Some(process)
+    }
+}
 
 /// A process (thread group). Its identity is pid and start time together, since pids are used again.
 /// Byte fields are empty, and options None, where the value is unknown.
@@ -27,6 +92,8 @@ pub struct Process {
     pub cmd: Vec<u8>,
     /// Whether `cmd` is only the first 4 KiB.
     pub cmd_truncated: bool,
+    /// `cmd` as it is shown, where something in it was redacted; else empty.
+    pub cmd_redacted: Vec<u8>,
     pub cwd: Vec<u8>,
     pub uid: Option<u32>,
     pub gid: Option<u32>,
@@ -53,6 +120,7 @@ impl Process {
         self.name.extend_from_slice(&other.name);
         self.exe.extend_from_slice(&other.exe);
         self.cmd.extend_from_slice(&other.cmd);
+        self.cmd_redacted.extend_from_slice(&other.cmd_redacted);
         self.cwd.extend_from_slice(&other.cwd);
         self.pid = other.pid;
         self.ppid = other.ppid;
@@ -67,9 +135,10 @@ impl Process {
         self.pod.clone_from(&other.pod);
     }
 
-    /// argv, argument by argument.
+    /// argv, argument by argument, as it may be shown.
     pub fn args(&self) -> impl Iterator<Item = &[u8]> {
-        self.cmd.strip_suffix(b"\0").unwrap_or(&self.cmd).split(|&byte| byte == 0).filter(|_| !self.cmd.is_empty())
+        let cmd = if self.cmd_redacted.is_empty() { &self.cmd } else { &self.cmd_redacted };
+        cmd.strip_suffix(b"\0").unwrap_or(cmd).split(|&byte| byte == 0).filter(|_| !cmd.is_empty())
     }
 }
 

@@ -1,12 +1,14 @@
 //! The process table: what the kernel told of each process, kept until it ends (and longer by whoever
-//! holds its `Rc`). Bounded; entries are used again, so that a process costs no allocation once warm.
+//! holds its `Rc`). Bounded; descriptions are used again, so that a process costs no allocation once warm.
 
+use std::hash::BuildHasherDefault;
 use std::rc::Rc;
 
-use fnv::FnvHashMap;
+use fnv::FnvHasher;
 
 use super::Process;
 use super::watch::Masks;
+use crate::flow;
 
 /// What is kept beside a process's description.
 #[derive(Clone, Debug)]
@@ -22,7 +24,7 @@ pub struct Entry {
 
 /// Processes by pid; the start time tells whether one is the same.
 pub struct Table {
-    entries: FnvHashMap<u32, Entry>,
+    entries: flow::table::Table<u32, Entry, 1, BuildHasherDefault<FnvHasher>>,
     spare: Vec<Rc<Process>>,
     limit: usize,
     evictions: u64,
@@ -30,7 +32,7 @@ pub struct Table {
 
 impl Table {
     pub fn new(limit: usize) -> Table {
-        Table { entries: FnvHashMap::default(), spare: Vec::new(), limit, evictions: 0 }
+        Table { entries: Default::default(), spare: Vec::new(), limit: limit.max(1), evictions: 0 }
     }
 
     /// The process that has this pid now; with a start time, only if it is that one.
@@ -43,11 +45,7 @@ impl Table {
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.entries.values_mut()
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values()
+        self.entries.iter_mut().map(|(_, entry)| entry)
     }
 
     pub fn len(&self) -> usize {
@@ -58,24 +56,27 @@ impl Table {
         self.entries.is_empty()
     }
 
-    /// Entries that were thrown out to make room.
+    /// Entries that were thrown out to make room: those that began to be known longest ago.
     pub fn evictions(&self) -> u64 {
         self.evictions
+    }
+
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit.max(1);
     }
 
     /// Puts an entry in, in place of whatever had its pid.
     pub fn insert(&mut self, entry: Entry) {
         let pid = entry.process.pid;
-        if self.entries.len() >= self.limit && !self.entries.contains_key(&pid) {
-            // Which one does not matter: the kernel's own table is bounded alike and counts first.
-            if let Some(victim) = self.entries.keys().next().copied() {
-                self.remove(victim);
-                self.evictions += 1;
-            }
-        }
-        if let Some(old) = self.entries.insert(pid, entry) {
+        if let Some(old) = self.entries.remove(&pid) {
             self.recycle(old.process);
         }
+        while self.entries.len() >= self.limit {
+            let Some((_, old)) = self.entries.pop_oldest(0) else { break };
+            self.recycle(old.process);
+            self.evictions += 1;
+        }
+        self.entries.insert(pid, entry, 0);
     }
 
     pub fn remove(&mut self, pid: u32) -> Option<Entry> {

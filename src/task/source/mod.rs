@@ -1,5 +1,124 @@
-//! Sources: bytes of a ring or frames of an interface to typed records.
+//! Sources: records of a ring, or frames of an interface, to typed records. One engine per source
+//! serves all its directives: each has a `Tap`, whose bit stands for it in the masks of records.
 
 pub mod capture;
 pub mod exec;
 pub mod flows;
+
+use crate::kernel::abi::{Peer, PeerKey};
+use crate::pipeline::{Event, Pipeline};
+use crate::process::Processes;
+use crate::process::metadata::Meta;
+use crate::time::{Instant, Offsets};
+
+/// What an engine may look at and change while it works on a record.
+pub struct World<'a> {
+    pub processes: &'a mut Processes,
+    /// What the kernel side keeps of sockets.
+    pub sockets: &'a dyn Sockets,
+    pub offsets: Offsets,
+    /// The time of the turn.
+    pub now: Instant,
+}
+
+/// The kernel side's tables of sockets, asked when a flow ends or is looked at, never per datagram.
+pub trait Sockets {
+    /// What went between a UDP socket and a peer.
+    fn peer(&self, key: &PeerKey) -> Option<Peer>;
+
+    /// That exchange is over.
+    fn forget_peer(&self, key: &PeerKey);
+
+    /// The flow of a TCP socket is of no interest any more.
+    fn forget_socket(&self, sock: u64);
+}
+
+/// There is no kernel side: nothing is known, nothing to be forgotten.
+pub struct NoSockets;
+
+impl Sockets for NoSockets {
+    fn peer(&self, _: &PeerKey) -> Option<Peer> {
+        None
+    }
+
+    fn forget_peer(&self, _: &PeerKey) {}
+
+    fn forget_socket(&self, _: u64) {}
+}
+
+/// One directive's place at a source.
+pub struct Tap<O> {
+    /// What the directive's source task was configured with.
+    pub options: O,
+    pub meta: Meta,
+    pub pipeline: Pipeline,
+    /// Events handed to the pipeline.
+    pub events: u64,
+}
+
+impl<O> Tap<O> {
+    pub fn new(options: O, meta: Meta, pipeline: Pipeline) -> Tap<O> {
+        Tap { options, meta, pipeline, events: 0 }
+    }
+
+    pub fn event(&mut self, event: &Event<'_>) {
+        self.events += 1;
+        self.pipeline.event(event);
+    }
+}
+
+/// The directives of a source, at most 64.
+pub struct Taps<O> {
+    slots: Vec<Option<Tap<O>>>,
+}
+
+impl<O> Default for Taps<O> {
+    fn default() -> Taps<O> {
+        Taps { slots: Vec::new() }
+    }
+}
+
+impl<O> Taps<O> {
+    /// The bit that the next directive gets. None when all 64 are taken.
+    pub fn free_bit(&self) -> Option<u32> {
+        (0..64).find(|&bit| self.slots.get(bit as usize).is_none_or(Option::is_none))
+    }
+
+    pub fn insert(&mut self, bit: u32, tap: Tap<O>) {
+        let at = bit as usize;
+        if self.slots.len() <= at {
+            self.slots.resize_with(at + 1, || None);
+        }
+        self.slots[at] = Some(tap);
+    }
+
+    pub fn remove(&mut self, bit: u32) -> Option<Tap<O>> {
+        self.slots.get_mut(bit as usize)?.take()
+    }
+
+    pub fn get(&self, bit: u32) -> Option<&Tap<O>> {
+        self.slots.get(bit as usize)?.as_ref()
+    }
+
+    pub fn get_mut(&mut self, bit: u32) -> Option<&mut Tap<O>> {
+        self.slots.get_mut(bit as usize)?.as_mut()
+    }
+
+    /// Bits of the directives that there are.
+    pub fn mask(&self) -> u64 {
+        self.iter().fold(0, |mask, (bit, _)| mask | 1 << bit)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Tap<O>)> {
+        self.slots.iter().enumerate().filter_map(|(bit, slot)| Some((bit as u32, slot.as_ref()?)))
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Tap<O>)> {
+        self.slots.iter_mut().enumerate().filter_map(|(bit, slot)| Some((bit as u32, slot.as_mut()?)))
+    }
+
+    /// The taps whose bits are in a mask.
+    pub fn selected(&mut self, mask: u64) -> impl Iterator<Item = (u32, &mut Tap<O>)> {
+        self.iter_mut().filter(move |(bit, _)| mask >> bit & 1 == 1)
+    }
+}

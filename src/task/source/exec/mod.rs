@@ -1,4 +1,11 @@
-//! `exec`: process starts and ends, on the whole node or by condition.
+//! `exec`: process starts and ends, on the whole node or by condition. Its kernel side also keeps the
+//! watch map true, so it is loaded whenever any kernel source runs.
+
+mod engine;
+mod record;
+
+pub use engine::{Engine, Options};
+pub use record::{ExecRecord, Parent, State, Status};
 
 use crate::task::{Build, Kind, Opt, Source, Spec, Type};
 

@@ -1,5 +1,13 @@
 //! `flows`: TCP and UDP flows, when they start and when they end, with their statistics.
 
+mod engine;
+mod listeners;
+mod record;
+mod tracked;
+
+pub use engine::{Engine, Options};
+pub use record::FlowRecord;
+
 use std::time::Duration;
 
 use crate::task::{Build, Kind, Opt, Source, Spec, Type};
@@ -8,7 +16,12 @@ pub static SPEC: Spec = Spec {
     name: "flows",
     help: "TCP and UDP flows: a record when one starts, one when it ends with its statistics.",
     options: &[
-        Opt { name: "filter", ty: Type::Filter, default: "", help: "Only flows that this filter lets through." },
+        Opt {
+            name: "filter",
+            ty: Type::Filter,
+            default: "",
+            help: "Only flows that this filter lets through; src is who opened the flow or sent first.",
+        },
         Opt {
             name: "protocols",
             ty: Type::Choice(&["tcp+udp", "tcp", "udp"]),

@@ -1,0 +1,381 @@
+//! Ring records of `exec` to the process table and to records, in order of time.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use prometheus::IntCounter;
+
+use super::record::{ExecRecord, State, Status};
+use crate::kernel::abi;
+use crate::metrics::Metrics;
+use crate::pipeline::Event;
+use crate::process::table::{Entry, same_start};
+use crate::process::watch::Masks;
+use crate::process::{Caps, Decision, Namespaces, Process, Processes};
+use crate::task::source::{Tap, Taps, World};
+use crate::time::{Instant, Offsets, Timestamp};
+
+/// What a directive's `exec` was configured with.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Options {
+    pub threads: bool,
+    pub forks: bool,
+    pub existing: bool,
+}
+
+impl Options {
+    pub fn new(options: &crate::task::Options) -> Options {
+        Options { threads: options.flag("threads"), forks: options.flag("forks"), existing: options.flag("existing") }
+    }
+}
+
+/// The `exec` source.
+pub struct Engine {
+    pub taps: Taps<Options>,
+    /// Ends whose start has not been read yet.
+    orphans: Vec<Orphan>,
+    messages: IntCounter,
+    end_before_start: IntCounter,
+}
+
+struct Orphan {
+    exit: abi::Exec,
+    until: Instant,
+}
+
+impl Engine {
+    pub fn new(metrics: &Metrics) -> Engine {
+        Engine {
+            taps: Taps::default(),
+            orphans: Vec::new(),
+            messages: metrics.counter("exec_msgs"),
+            end_before_start: metrics.counter("exec_proc_end_before_start"),
+        }
+    }
+
+    /// One record of the ring. Records of all rings come in order of time.
+    pub fn record(&mut self, bytes: &[u8], world: &mut World<'_>) {
+        let Some(exec) = abi::read::<abi::Exec>(bytes) else { return };
+        self.messages.inc();
+        match exec.header.kind {
+            FORK => self.fork(&exec, world),
+            EXEC => self.exec(&exec, bytes.get(size_of::<abi::Exec>()..).unwrap_or_default(), world),
+            EXIT => self.exit(&exec, world),
+            RENAME => rename(&exec, world.processes),
+            THREAD | THREAD_EXIT => self.thread(&exec, world),
+            _ => {}
+        }
+    }
+
+    /// Time has passed: ends whose start did not come within a second go out as they are.
+    pub fn tick(&mut self, world: &mut World<'_>) {
+        while let Some(at) = self.orphans.iter().position(|orphan| orphan.until <= world.now) {
+            let orphan = self.orphans.swap_remove(at);
+            self.lone_end(&orphan.exit, world);
+        }
+    }
+
+    /// When `tick` has something to do.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.orphans.iter().map(|orphan| orphan.until).min()
+    }
+
+    /// A process that was there before the agent has been read from /proc.
+    pub fn existing(&mut self, process: &Rc<Process>, world: &mut World<'_>) {
+        let Some(entry) = world.processes.table.find(process.pid, Some(process.start)) else { return };
+        let masks = entry.masks;
+        self.started(process, None, world.now.0, masks[SOURCE], world, |options| options.existing);
+    }
+
+    /// A directive with `existing` has come later: what is there is told to it.
+    pub fn replay(&mut self, bit: u32, world: &mut World<'_>) {
+        if !self.taps.get(bit).is_some_and(|tap| tap.options.existing) {
+            return;
+        }
+        let wanted = |entry: &&mut Entry| entry.masks[SOURCE] >> bit & 1 == 1;
+        let there: Vec<_> =
+            world.processes.table.iter_mut().filter(wanted).map(|entry| entry.process.clone()).collect();
+        for process in there {
+            self.started(&process, None, world.now.0, 1 << bit, world, |_| true);
+        }
+    }
+
+    /// Records were lost: processes that are in the table and not among `alive` have ended unseen.
+    /// Returns them, so that the watch map forgets them too.
+    pub fn reconcile(&mut self, alive: &std::collections::HashSet<u32>, world: &mut World<'_>) -> Vec<u32> {
+        let gone = |entry: &&mut Entry| !alive.contains(&entry.process.pid);
+        let gone: Vec<u32> = world.processes.table.iter_mut().filter(gone).map(|entry| entry.process.pid).collect();
+        for pid in &gone {
+            if let Some(entry) = world.processes.table.remove(*pid) {
+                self.ended(&entry, None, world.now.0, None, world);
+                world.processes.table.recycle(entry.process);
+            }
+        }
+        gone
+    }
+
+    fn fork(&mut self, exec: &abi::Exec, world: &mut World<'_>) {
+        let processes = &mut *world.processes;
+        let parent = processes.table.find(exec.ppid, None).map(|entry| (entry.process.clone(), entry.masks));
+        let offsets = world.offsets;
+        let process = processes.table.describe(|process| {
+            if let Some((parent, _)) = &parent {
+                process.copy_from(parent);
+            }
+            describe(process, exec, offsets);
+        });
+        let masks = decide(processes, &process, exec, 0, parent.map(|(_, masks)| masks));
+        processes.table.insert(Entry { process: process.clone(), masks, execs: 0, existing: false });
+        self.started(&process, Some(exec), exec.header.time, masks[SOURCE], world, |options| options.forks);
+    }
+
+    fn exec(&mut self, exec: &abi::Exec, data: &[u8], world: &mut World<'_>) {
+        let processes = &mut *world.processes;
+        let execs = processes.table.find(exec.tgid, Some(exec.start)).map_or(1, |entry| entry.execs + 1);
+        let existing = processes.table.find(exec.tgid, Some(exec.start)).is_some_and(|entry| entry.existing);
+        let mut parts = Parts { data };
+        let (exe, cwd, cgroup, args) = (
+            parts.take(exec.exe_len),
+            parts.take(exec.cwd_len),
+            parts.take(exec.cgroup_len),
+            parts.take(exec.args_len),
+        );
+        let (container, pod) = processes.containers.find(cgroup);
+        let offsets = world.offsets;
+        let redaction = &mut processes.redaction;
+        let process = processes.table.describe(|process| {
+            put_path(&mut process.exe, exe);
+            put_path(&mut process.cwd, cwd);
+            process.cmd.extend_from_slice(args);
+            process.cmd_truncated = exec.args_size as usize > args.len();
+            describe(process, exec, offsets);
+            (process.container, process.pod) = (container, pod);
+            redaction.apply(process);
+        });
+        let masks = decide(processes, &process, exec, execs, None);
+        processes.table.insert(Entry { process: process.clone(), masks, execs, existing });
+        self.started(&process, Some(exec), exec.header.time, masks[SOURCE], world, |_| true);
+        let same = |orphan: &Orphan| orphan.exit.tgid == exec.tgid && same_start(orphan.exit.start, exec.start);
+        if let Some(at) = self.orphans.iter().position(same) {
+            let exit = self.orphans.swap_remove(at).exit;
+            self.exit(&exit, world);
+        }
+    }
+
+    fn exit(&mut self, exec: &abi::Exec, world: &mut World<'_>) {
+        let table = &mut world.processes.table;
+        if table.find(exec.tgid, Some(exec.start)).is_none() {
+            self.end_before_start.inc();
+            match self.orphans.len() < ORPHANS {
+                true => self.orphans.push(Orphan { exit: *exec, until: world.now + JOINED_WITHIN }),
+                false => self.lone_end(exec, world),
+            }
+            return;
+        }
+        if let Some(entry) = table.remove(exec.tgid) {
+            self.ended(&entry, Some(Status::parse(exec.status)), exec.header.time, Some(exec.tid), world);
+            world.processes.table.recycle(entry.process);
+        }
+    }
+
+    /// An end of which nothing else is known.
+    fn lone_end(&mut self, exec: &abi::Exec, world: &mut World<'_>) {
+        let offsets = world.offsets;
+        let process = world.processes.table.describe(|process| describe(process, exec, offsets));
+        let masks = world.processes.watchers.decide(&process);
+        let entry = Entry { process, masks, execs: 1, existing: false };
+        self.ended(&entry, Some(Status::parse(exec.status)), exec.header.time, Some(exec.tid), world);
+        world.processes.table.recycle(entry.process);
+    }
+
+    fn thread(&mut self, exec: &abi::Exec, world: &mut World<'_>) {
+        let Some(entry) = world.processes.table.find(exec.tgid, Some(exec.start)) else { return };
+        let (process, mask) = (entry.process.clone(), entry.masks[SOURCE]);
+        let at = world.offsets.wall(exec.header.time);
+        let state = if exec.header.kind == THREAD { State::Started } else { State::Ended };
+        emit(
+            &mut self.taps,
+            mask,
+            |options| options.threads,
+            world,
+            &process,
+            at,
+            |tap, parent| {
+                let mut record = ExecRecord::new(state, at, &process, Some(exec.tid), parent, tap.meta);
+                match state {
+                    State::Started => record.started_at = Some(at),
+                    State::Ended => (record.started_at, record.ended_at) = (None, Some(at)),
+                }
+                record
+            },
+        );
+    }
+
+    fn started(
+        &mut self,
+        process: &Rc<Process>,
+        exec: Option<&abi::Exec>,
+        time: u64,
+        mask: u64,
+        world: &World<'_>,
+        wanted: impl Fn(&Options) -> bool,
+    ) {
+        let at = world.offsets.wall(time);
+        emit(&mut self.taps, mask, wanted, world, process, at, |tap, parent| {
+            ExecRecord::new(State::Started, at, process, exec.map(|exec| exec.tid), parent, tap.meta)
+        });
+    }
+
+    fn ended(&mut self, entry: &Entry, status: Option<Status>, time: u64, tid: Option<u32>, world: &World<'_>) {
+        let at = world.offsets.wall(time);
+        let process = &entry.process;
+        // A fork that never exec'd has not been told of, but to those who want forks.
+        let told = entry.existing || entry.execs > 0;
+        emit(
+            &mut self.taps,
+            entry.masks[SOURCE],
+            |options| told || options.forks,
+            world,
+            process,
+            at,
+            |tap, parent| {
+                let status = status.unwrap_or_default();
+                ExecRecord {
+                    ended_at: Some(at),
+                    duration_us: (process.started_at != 0).then(|| at.0.saturating_sub(process.started_at) / 1000),
+                    exit_code: status.exit_code,
+                    signal: status.signal,
+                    core_dumped: status.core_dumped,
+                    ..ExecRecord::new(State::Ended, at, process, tid, parent, tap.meta)
+                }
+            },
+        );
+    }
+}
+
+/// Hands a record to each directive of the mask whose options want it.
+fn emit<'a>(
+    taps: &mut Taps<Options>,
+    mask: u64,
+    wanted: impl Fn(&Options) -> bool,
+    world: &'a World<'_>,
+    process: &'a Rc<Process>,
+    at: Timestamp,
+    record: impl Fn(&Tap<Options>, Option<&'a Process>) -> ExecRecord<'a>,
+) {
+    for (_, tap) in taps.selected(mask).filter(|(_, tap)| wanted(&tap.options)) {
+        let parent = world.processes.table.find(process.ppid, None).map(|entry| &*entry.process);
+        let record = record(tap, parent);
+        let monotonic = Instant(at.0.wrapping_sub(world.offsets.monotonic));
+        tap.event(&Event::new(at, monotonic, &record));
+    }
+}
+
+/// What every record of the kernel side tells of its process.
+fn describe(process: &mut Process, exec: &abi::Exec, offsets: Offsets) {
+    process.pid = exec.tgid;
+    process.ppid = exec.ppid;
+    process.start = exec.start;
+    process.started_at = offsets.wall_of_start(exec.start).0;
+    process.uid = Some(exec.uid);
+    process.gid = Some(exec.gid);
+    put_name(&mut process.name, &exec.comm);
+    if matches!(exec.header.kind, FORK | EXEC) {
+        process.caps = Some(Caps { effective: exec.caps_effective, permitted: exec.caps_permitted });
+        process.namespaces = (exec.ns_net != 0).then_some(Namespaces {
+            pid: exec.ns_pid,
+            net: exec.ns_net,
+            mnt: exec.ns_mnt,
+            user: exec.ns_user,
+            uts: exec.ns_uts,
+            ipc: exec.ns_ipc,
+            cgroup: exec.ns_cgroup,
+        });
+    }
+}
+
+/// Which directives want the process now; the kernel is told where it cannot know by itself.
+fn decide(
+    processes: &mut Processes,
+    process: &Process,
+    exec: &abi::Exec,
+    execs: u32,
+    inherited: Option<Masks>,
+) -> Masks {
+    let masks = processes.watchers.decide(process);
+    if processes.watchers.any_conditions() && inherited != Some(masks) {
+        let Process { pid, start, .. } = *process;
+        processes.decisions.push(Decision { pid, start, execs: Some(execs), masks });
+    }
+    debug_assert_eq!(exec.tgid, process.pid);
+    masks
+}
+
+fn rename(exec: &abi::Exec, processes: &mut Processes) {
+    let Some(entry) = processes.table.find_mut(exec.tgid, exec.start) else { return };
+    let mut process = entry.process.clone();
+    let old = entry.masks;
+    let fresh = processes.table.describe(|fresh| {
+        fresh.copy_from(&process);
+        put_name(&mut fresh.name, &exec.comm);
+    });
+    let masks = processes.watchers.decide(&fresh);
+    if let Some(entry) = processes.table.find_mut(exec.tgid, exec.start) {
+        entry.process = fresh;
+        entry.masks = masks;
+    }
+    if masks != old {
+        let Process { pid, start, .. } = *process;
+        processes.decisions.push(Decision { pid, start, execs: None, masks });
+    }
+    // Ours is the last reference but for those that keep the old description.
+    process = std::mem::take(&mut process);
+    processes.table.recycle(process);
+}
+
+fn put_name(to: &mut Vec<u8>, comm: &[u8; 16]) {
+    to.clear();
+    to.extend_from_slice(comm.split(|&byte| byte == 0).next().unwrap_or_default());
+}
+
+/// Components, innermost first, each ended by a zero byte, to a path.
+fn put_path(to: &mut Vec<u8>, components: &[u8]) {
+    to.clear();
+    let Some(components) = components.strip_suffix(b"\0") else { return };
+    for component in components.rsplit(|&byte| byte == 0) {
+        // The root directory's own name is a slash.
+        if component != b"/" {
+            to.push(b'/');
+            to.extend_from_slice(component);
+        }
+    }
+    if to.is_empty() {
+        to.push(b'/');
+    }
+}
+
+/// The variable parts of an exec record, one after the other.
+struct Parts<'a> {
+    data: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    fn take(&mut self, len: u16) -> &'a [u8] {
+        let (part, rest) = self.data.split_at_checked(len.into()).unwrap_or((self.data, &[]));
+        self.data = rest;
+        part
+    }
+}
+
+// Kinds of include/tawon/exec.h.
+const FORK: u16 = 1;
+const EXEC: u16 = 2;
+const EXIT: u16 = 3;
+const RENAME: u16 = 4;
+const THREAD: u16 = 5;
+const THREAD_EXIT: u16 = 6;
+
+/// The index of this source's mask.
+const SOURCE: usize = 0;
+const JOINED_WITHIN: Duration = Duration::from_secs(1);
+const ORPHANS: usize = 4096;

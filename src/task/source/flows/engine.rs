@@ -1,0 +1,639 @@
+//! Ring records of `flows` to the flow table and to records, in order of time.
+
+use std::collections::VecDeque;
+use std::hash::BuildHasherDefault;
+use std::time::Duration;
+
+use fnv::{FnvHashMap, FnvHasher};
+use prometheus::{IntCounter, IntGauge};
+
+use super::listeners::Listeners;
+use super::record::State;
+use super::tracked::{Tracked, UDP};
+use crate::config::Filter;
+use crate::flow::table::Table;
+use crate::kernel::abi;
+use crate::metrics::Metrics;
+use crate::pipeline::Event;
+use crate::task::source::{Taps, World};
+use crate::time::{Instant, Offsets};
+
+/// What a directive's `flows` was configured with.
+pub struct Options {
+    filter: Option<Filter>,
+    tcp: bool,
+    udp: bool,
+    interval: Option<Duration>,
+    udp_idle: Duration,
+    /// When the next `ongoing` records are due.
+    due: Option<Instant>,
+}
+
+impl Options {
+    /// The error is one sentence.
+    pub fn new(options: &crate::task::Options, now: Instant) -> Result<Options, String> {
+        let filter = options.text("filter").filter(|text| !text.is_empty());
+        let protocols = options.text("protocols").unwrap_or("tcp+udp");
+        let interval = options.duration("interval");
+        Ok(Options {
+            filter: filter.map(str::parse).transpose()?,
+            tcp: protocols.contains("tcp"),
+            udp: protocols.contains("udp"),
+            interval,
+            udp_idle: options.duration("udpIdle").unwrap_or(UDP_IDLE),
+            due: interval.map(|interval| now + interval),
+        })
+    }
+
+    fn passes(&self, flow: &Tracked) -> bool {
+        let wanted = if flow.is_udp() { self.udp } else { self.tcp };
+        wanted
+            && self.filter.as_ref().is_none_or(|filter| {
+                let (src, dst) = flow.ends();
+                filter.matches(src, dst, flow.kernel.protocol)
+                    || flow.kernel.direction == 0 && filter.matches(dst, src, flow.kernel.protocol)
+            })
+    }
+}
+
+/// The `flows` source.
+pub struct Engine {
+    pub taps: Taps<Options>,
+    table: Table<u64, Tracked, LISTS, BuildHasherDefault<FnvHasher>>,
+    limit: usize,
+    evictions: u64,
+    /// UDP sockets: the first of each one's flows.
+    sockets: FnvHashMap<u64, u64>,
+    /// Flows that nobody has claimed yet, in the order of when that is given up.
+    unclaimed: VecDeque<(Instant, u64)>,
+    threads: FnvHashMap<u32, u32>,
+    listeners: Listeners,
+    counts: Counts,
+}
+
+struct Counts {
+    messages: IntCounter,
+    out_of_order: IntCounter,
+    missing_ended: IntCounter,
+    missing_started: IntCounter,
+    extra_ended: IntCounter,
+    missing_tid: IntCounter,
+    missing_socket: IntCounter,
+    tracked: IntGauge,
+    threads: IntGauge,
+    started: IntCounter,
+    ongoing: IntCounter,
+    ended: IntCounter,
+    filtered: IntCounter,
+}
+
+impl Engine {
+    /// At most `limit` flows are kept.
+    pub fn new(metrics: &Metrics, limit: usize) -> Engine {
+        let status = metrics.counters("flows_task_total");
+        Engine {
+            taps: Taps::default(),
+            table: Table::default(),
+            limit: limit.max(1),
+            evictions: 0,
+            sockets: FnvHashMap::default(),
+            unclaimed: VecDeque::new(),
+            threads: FnvHashMap::default(),
+            listeners: Listeners::default(),
+            counts: Counts {
+                messages: metrics.counter("flow_msgs"),
+                out_of_order: metrics.counter("flow_out_of_order_msgs"),
+                missing_ended: metrics.counter("flow_missing_ended"),
+                missing_started: metrics.counter("flow_missing_started"),
+                extra_ended: metrics.counter("flow_extra_ended"),
+                missing_tid: metrics.counter("flow_missing_tid"),
+                missing_socket: metrics.counter("flow_missing_socket"),
+                tracked: metrics.gauge("flow_flows_tracked"),
+                threads: metrics.gauge("flow_threads_tracked"),
+                started: status.with_label_values(&["started"]),
+                ongoing: status.with_label_values(&["ongoing"]),
+                ended: status.with_label_values(&["ended"]),
+                filtered: status.with_label_values(&["filtered"]),
+            },
+        }
+    }
+
+    /// One record of the ring. Records of all rings come in order of time.
+    pub fn record(&mut self, bytes: &[u8], world: &mut World<'_>) {
+        let Some(header) = abi::read::<abi::Header>(bytes) else { return };
+        self.counts.messages.inc();
+        match header.kind {
+            CLAIMED | RELEASED | UNLISTENED => {
+                if let Some(claim) = abi::read::<abi::Claim>(bytes) {
+                    self.claim(&claim, world);
+                }
+            }
+            _ => {
+                if let Some(flow) = abi::read::<abi::Flow>(bytes) {
+                    self.flow(&flow, world);
+                }
+            }
+        }
+    }
+
+    /// What the iterator over descriptors told: sockets that are older than the agent.
+    pub fn existing(&mut self, told: &[u8], world: &mut World<'_>) {
+        for flow in told.chunks_exact(size_of::<abi::Flow>()).filter_map(abi::read::<abi::Flow>) {
+            match flow.header.kind {
+                LISTENING => self.listeners.insert(&flow),
+                OPEN if flow.protocol != UDP => self.open(&flow, world),
+                _ => {}
+            }
+        }
+        self.gauges();
+    }
+
+    /// When statistics are wanted for `ongoing` records.
+    pub fn ongoing_due(&self) -> Option<Instant> {
+        self.taps.iter().filter_map(|(_, tap)| tap.options.due).min()
+    }
+
+    /// What the iterator over sockets told of open TCP flows. Then, with `emit`, every directive whose
+    /// interval has passed gets a record of each of its open flows.
+    pub fn ongoing(&mut self, told: &[u8], emit: bool, world: &mut World<'_>) {
+        for now in told.chunks_exact(size_of::<abi::Flow>()).filter_map(abi::read::<abi::Flow>) {
+            if let Some(flow) = self.table.get_mut(&now.flow) {
+                let old = flow.kernel;
+                flow.kernel = abi::Flow { header: old.header, tgid: old.tgid, tid: old.tid, ..now };
+                flow.kernel.process_start = old.process_start;
+            }
+        }
+        for (_, flow) in self.table.iter_mut().filter(|(_, flow)| flow.is_udp()) {
+            if let Some(peer) = world.sockets.peer(&flow.peer_key()) {
+                flow.count(&peer);
+            }
+        }
+        if !emit {
+            return;
+        }
+        let mut due = 0;
+        for (bit, tap) in self.taps.iter_mut() {
+            if let (Some(at), Some(interval)) = (tap.options.due, tap.options.interval)
+                && at <= world.now
+            {
+                due |= 1 << bit;
+                // In step with the first one, however late this one is.
+                let late = world.now.since(at).as_nanos() / interval.as_nanos().max(1);
+                tap.options.due = Some(at + interval * (late as u32 + 1));
+            }
+        }
+        let at = world.now.0;
+        for (_, flow) in self.table.iter_mut() {
+            let count = tell(&mut self.taps, flow, flow.mask & due, State::Ongoing, at, world.offsets);
+            self.counts.ongoing.inc_by(count);
+        }
+    }
+
+    /// Time has passed: what nobody claimed within a second is told of as nobody's; UDP flows without
+    /// datagrams for `udpIdle` end.
+    pub fn tick(&mut self, world: &mut World<'_>) {
+        while let Some(&(until, number)) = self.unclaimed.front()
+            && until <= world.now
+        {
+            self.unclaimed.pop_front();
+            self.give_up(number, world);
+        }
+        let idle = self.udp_idle();
+        let mut looked = 0;
+        while let Some((&number, flow)) = self.table.oldest(UDP_LIST) {
+            let quiet_until = Instant(flow.newest) + idle;
+            if quiet_until > world.now || looked == UDP_LOOKS {
+                break;
+            }
+            looked += 1;
+            match world.sockets.peer(&flow.peer_key()) {
+                Some(peer) if Instant(peer.last) + idle > world.now => {
+                    self.table.touch(&number);
+                    if let Some(flow) = self.table.get_mut(&number) {
+                        flow.newest = peer.last;
+                    }
+                }
+                peer => self.end_udp(number, peer, None, world),
+            }
+        }
+        self.gauges();
+    }
+
+    /// When `tick` has something to do.
+    pub fn deadline(&self) -> Option<Instant> {
+        let unclaimed = self.unclaimed.front().map(|(until, _)| *until);
+        let idle = self.table.oldest(UDP_LIST).map(|(_, flow)| Instant(flow.newest) + self.udp_idle());
+        unclaimed.into_iter().chain(idle).min()
+    }
+
+    /// A directive has come while flows are open: it is told of their ends.
+    pub fn join(&mut self, bit: u32, world: &mut World<'_>) {
+        let Some(tap) = self.taps.get(bit) else { return };
+        for (_, flow) in self.table.iter_mut() {
+            let wanted = match &flow.owner {
+                Some(owner) => world.processes.watchers.decide(owner),
+                None => world.processes.watchers.unconditional(),
+            };
+            if wanted[SOURCE] >> bit & 1 == 0 {
+                continue;
+            }
+            match tap.options.passes(flow) {
+                true => flow.mask |= 1 << bit,
+                false => {
+                    flow.filtered |= 1 << bit;
+                    self.counts.filtered.inc();
+                }
+            }
+        }
+    }
+
+    /// A directive ends: what is open is told as ended without an end. The caller has brought statistics
+    /// up to date (`ongoing`) and takes the tap out afterwards.
+    pub fn leave(&mut self, bit: u32, world: &mut World<'_>) {
+        let at = world.now.0;
+        for (_, flow) in self.table.iter_mut() {
+            if flow.mask >> bit & 1 == 1 {
+                flow.mask &= !(1 << bit);
+                self.counts.missing_ended.inc();
+                self.counts.ended.inc_by(tell(&mut self.taps, flow, 1 << bit, State::Ended, at, world.offsets));
+            }
+        }
+    }
+
+    /// All directives have gone and the programs are unloaded: nothing is open any more.
+    pub fn clear(&mut self) {
+        while self.table.pop_oldest(TCP_LIST).is_some() || self.table.pop_oldest(UDP_LIST).is_some() {}
+        self.sockets.clear();
+        self.unclaimed.clear();
+        self.threads.clear();
+        self.listeners.clear();
+        self.gauges();
+    }
+
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit.max(1);
+    }
+
+    /// Flows in the table, what they take in bytes, and how many were evicted to make room.
+    pub fn occupancy(&self) -> (usize, usize, u64) {
+        (self.table.len(), self.table.len() * Table::<u64, Tracked, LISTS>::ENTRY_BYTES, self.evictions)
+    }
+
+    /// Whether any directive wants TCP, and UDP.
+    pub fn protocols(&self) -> (bool, bool) {
+        let any = |wants: fn(&Options) -> bool| self.taps.iter().any(|(_, tap)| wants(&tap.options));
+        (any(|options| options.tcp), any(|options| options.udp))
+    }
+
+    /// Shows how much there is now.
+    pub fn gauges(&self) {
+        self.counts.tracked.set(self.table.len() as i64);
+        self.counts.threads.set(self.threads.len() as i64);
+    }
+
+    fn flow(&mut self, flow: &abi::Flow, world: &mut World<'_>) {
+        match flow.header.kind {
+            CONNECTED => self.begin(flow, world),
+            ARRIVED => {
+                self.insert(Tracked::new(flow), TCP_LIST, world);
+                self.unclaimed.push_back((Instant(flow.header.time) + CLAIMED_WITHIN, flow.flow));
+            }
+            DATAGRAM => self.datagram(flow, world),
+            OPEN => self.open(flow, world),
+            ENDED => self.end_tcp(flow, world),
+            LISTENING => self.listeners.insert(flow),
+            _ => {}
+        }
+    }
+
+    fn claim(&mut self, claim: &abi::Claim, world: &mut World<'_>) {
+        match claim.header.kind {
+            UNLISTENED => self.listeners.remove(claim.sock),
+            RELEASED => {
+                let mut next = self.sockets.remove(&claim.sock).unwrap_or_default();
+                while let Some(flow) = self.table.get(&next) {
+                    let (number, peer) = (next, world.sockets.peer(&flow.peer_key()));
+                    next = flow.next_of_socket;
+                    self.end_udp(number, peer, Some(claim.header.time), world);
+                }
+            }
+            _ if claim.flow != 0 => self.claim_flow(claim.flow, claim, world),
+            _ => {
+                let mut next = self.sockets.get(&claim.sock).copied().unwrap_or_default();
+                while let Some(flow) = self.table.get(&next) {
+                    let number = next;
+                    next = flow.next_of_socket;
+                    self.claim_flow(number, claim, world);
+                }
+            }
+        }
+    }
+
+    /// An outbound connection is established: its owner is known.
+    fn begin(&mut self, kernel: &abi::Flow, world: &mut World<'_>) {
+        let mut flow = Tracked::new(kernel);
+        self.own(&mut flow, world);
+        self.announce(&mut flow, kernel.header.time, world);
+        self.keep(flow, TCP_LIST, world);
+    }
+
+    /// A connection that was open before: nobody is told that it started.
+    fn open(&mut self, kernel: &abi::Flow, world: &mut World<'_>) {
+        if self.table.get(&kernel.flow).is_some() {
+            return;
+        }
+        let mut flow = Tracked::new(kernel);
+        self.own(&mut flow, world);
+        self.keep(flow, TCP_LIST, world);
+    }
+
+    fn datagram(&mut self, kernel: &abi::Flow, world: &mut World<'_>) {
+        let mut flow = Tracked::new(kernel);
+        flow.next_of_socket = self.sockets.get(&kernel.sock).copied().unwrap_or_default();
+        if kernel.claimed != 0 {
+            self.own(&mut flow, world);
+            self.announce(&mut flow, kernel.header.time, world);
+            if flow.mask == 0 {
+                world.sockets.forget_peer(&flow.peer_key());
+                return;
+            }
+        } else {
+            self.unclaimed.push_back((Instant(kernel.header.time) + CLAIMED_WITHIN, kernel.flow));
+        }
+        self.sockets.insert(kernel.sock, kernel.flow);
+        self.insert(flow, UDP_LIST, world);
+    }
+
+    /// Somebody accepted a connection, or sent or received first on a UDP socket.
+    fn claim_flow(&mut self, number: u64, claim: &abi::Claim, world: &mut World<'_>) {
+        let Some(flow) = self.table.get_mut(&number) else { return };
+        if claim.header.time < flow.newest && !flow.is_udp() {
+            self.counts.out_of_order.inc();
+        }
+        flow.newest = flow.newest.max(claim.header.time);
+        flow.kernel.header.mask = claim.header.mask;
+        flow.kernel.header.flags = claim.header.flags;
+        (flow.kernel.tgid, flow.kernel.tid) = (claim.tgid, claim.tid);
+        flow.kernel.process_start = claim.process_start;
+        flow.kernel.claimed = 1;
+        let (list, announced) = (if flow.is_udp() { UDP_LIST } else { TCP_LIST }, flow.announced);
+        let Some(mut flow) = self.take(number) else { return };
+        self.own(&mut flow, world);
+        self.announce(&mut flow, claim.header.time, world);
+        // Who was told of a start is told of the end, whoever the owner turned out to be.
+        flow.mask |= announced;
+        if flow.mask != 0 {
+            self.insert(flow, list, world);
+        } else {
+            self.drop_flow(&mut flow, world);
+        }
+    }
+
+    /// Nobody has claimed it within a second.
+    fn give_up(&mut self, number: u64, world: &mut World<'_>) {
+        if self.table.get(&number).is_none_or(|flow| flow.kernel.claimed != 0) {
+            return;
+        }
+        let Some(mut flow) = self.take(number) else { return };
+        let list = if flow.is_udp() { UDP_LIST } else { TCP_LIST };
+        if let Some((tgid, start)) = self.listeners.owner(&flow.kernel).filter(|_| list == TCP_LIST) {
+            (flow.kernel.tgid, flow.kernel.process_start) = (tgid, start);
+        }
+        self.own(&mut flow, world);
+        self.announce(&mut flow, world.now.0, world);
+        // It may yet be accepted by somebody of interest.
+        self.insert(flow, list, world);
+    }
+
+    fn end_tcp(&mut self, kernel: &abi::Flow, world: &mut World<'_>) {
+        if kernel.flow == 0 {
+            self.counts.extra_ended.inc();
+            return;
+        }
+        let mut flow = match self.take(kernel.flow) {
+            Some(mut flow) => {
+                if kernel.header.time < flow.newest {
+                    self.counts.out_of_order.inc();
+                }
+                let (tgid, start) = (flow.kernel.tgid, flow.kernel.process_start);
+                flow.kernel = *kernel;
+                if kernel.claimed == 0 && tgid == 0 {
+                    // Ended before anybody accepted it, and within a second.
+                    if let Some(owner) = self.listeners.owner(kernel) {
+                        (flow.kernel.tgid, flow.kernel.process_start) = owner;
+                    }
+                    self.own(&mut flow, world);
+                    self.filter(&mut flow);
+                    self.announce(&mut flow, kernel.header.time, world);
+                } else if kernel.claimed == 0 {
+                    (flow.kernel.tgid, flow.kernel.process_start) = (tgid, start);
+                }
+                flow
+            }
+            None => {
+                // Refused, or its start was lost: all that there is to tell is in this record.
+                let mut flow = Tracked::new(kernel);
+                self.own(&mut flow, world);
+                self.filter(&mut flow);
+                flow
+            }
+        };
+        self.finish(&mut flow, kernel.header.time, world);
+    }
+
+    fn end_udp(&mut self, number: u64, peer: Option<abi::Peer>, closed: Option<u64>, world: &mut World<'_>) {
+        let Some(mut flow) = self.take(number) else { return };
+        if let Some(peer) = &peer {
+            flow.count(peer);
+            flow.kernel.ended = closed.unwrap_or(peer.last);
+        } else {
+            flow.kernel.ended = closed.unwrap_or(flow.newest);
+        }
+        world.sockets.forget_peer(&flow.peer_key());
+        self.unchain(&flow);
+        let at = closed.unwrap_or(world.now.0);
+        if flow.kernel.claimed == 0 && flow.announced == 0 {
+            self.own(&mut flow, world);
+            self.announce(&mut flow, at, world);
+        }
+        self.finish(&mut flow, at, world);
+    }
+
+    /// Tells of an end and lets the flow go.
+    fn finish(&mut self, flow: &mut Tracked, at: u64, world: &mut World<'_>) {
+        if flow.mask != 0 {
+            let counts = &self.counts;
+            for (missing, counter) in [
+                (flow.kernel.ended == 0, &counts.missing_ended),
+                (flow.kernel.started == 0, &counts.missing_started),
+                (flow.kernel.tid == 0, &counts.missing_tid),
+                (!flow.has_socket(), &counts.missing_socket),
+            ] {
+                counter.inc_by(u64::from(missing));
+            }
+        }
+        let told = tell(&mut self.taps, flow, flow.mask, State::Ended, at, world.offsets);
+        self.counts.ended.inc_by(told);
+        self.leave_thread(flow);
+        if let Some(owner) = flow.owner.take() {
+            world.processes.table.recycle(owner);
+        }
+    }
+
+    /// Finds the owner and the directives that want the flow.
+    fn own(&mut self, flow: &mut Tracked, world: &mut World<'_>) {
+        let kernel = &flow.kernel;
+        let owner = world.processes.table.find(kernel.tgid, Some(kernel.process_start));
+        let masks = match owner {
+            Some(entry) => {
+                flow.owner = Some(entry.process.clone());
+                entry.masks[SOURCE]
+            }
+            None if kernel.header.flags & PENDING != 0 || kernel.claimed == 0 => {
+                world.processes.watchers.unconditional()[SOURCE]
+            }
+            None => kernel.header.mask,
+        };
+        flow.mask = masks & self.taps.mask();
+        if kernel.tid != 0 && flow.mask != 0 && !flow.thread_counted {
+            *self.threads.entry(kernel.tid).or_default() += 1;
+            flow.thread_counted = true;
+        }
+    }
+
+    /// Leaves only the directives whose filter lets the flow through; counts the others.
+    fn filter(&mut self, flow: &mut Tracked) {
+        flow.mask &= !flow.filtered;
+        for (bit, tap) in self.taps.selected(flow.mask & !flow.announced) {
+            if !tap.options.passes(flow) {
+                flow.mask &= !(1 << bit);
+                flow.filtered |= 1 << bit;
+                self.counts.filtered.inc();
+            }
+        }
+    }
+
+    /// Tells of a start to whoever has not been told yet.
+    fn announce(&mut self, flow: &mut Tracked, at: u64, world: &World<'_>) {
+        self.filter(flow);
+        let fresh = flow.mask & !flow.announced;
+        self.counts.started.inc_by(tell(&mut self.taps, flow, fresh, State::Started, at, world.offsets));
+        flow.announced |= fresh;
+    }
+
+    /// Keeps a flow that somebody wants.
+    fn keep(&mut self, mut flow: Tracked, list: usize, world: &mut World<'_>) {
+        self.filter(&mut flow);
+        if flow.mask == 0 {
+            self.drop_flow(&mut flow, world);
+        } else {
+            self.insert(flow, list, world);
+        }
+    }
+
+    fn drop_flow(&mut self, flow: &mut Tracked, world: &World<'_>) {
+        self.leave_thread(flow);
+        self.forget(flow, world);
+    }
+
+    /// Nothing more is wanted of the kernel side about it.
+    fn forget(&mut self, flow: &Tracked, world: &World<'_>) {
+        match flow.is_udp() {
+            true => {
+                world.sockets.forget_peer(&flow.peer_key());
+                self.unchain(flow);
+            }
+            false => world.sockets.forget_socket(flow.kernel.sock),
+        }
+    }
+
+    fn insert(&mut self, flow: Tracked, list: usize, world: &mut World<'_>) {
+        while self.table.len() >= self.limit {
+            let tcp = self.table.oldest(TCP_LIST).map(|(number, flow)| (flow.newest, *number));
+            let udp = self.table.oldest(UDP_LIST).map(|(number, flow)| (flow.newest, *number));
+            let Some((_, number)) = tcp.into_iter().chain(udp).min() else { break };
+            let Some(mut oldest) = self.take(number) else { break };
+            self.evictions += 1;
+            self.forget(&oldest, world);
+            self.finish(&mut oldest, world.now.0, world);
+        }
+        self.table.insert(flow.kernel.flow, flow, list);
+    }
+
+    fn take(&mut self, number: u64) -> Option<Tracked> {
+        self.table.remove(&number)
+    }
+
+    /// Takes a UDP flow out of its socket's chain.
+    fn unchain(&mut self, flow: &Tracked) {
+        let number = flow.kernel.flow;
+        match self.sockets.get_mut(&flow.kernel.sock) {
+            Some(first) if *first == number => {
+                *first = flow.next_of_socket;
+                if flow.next_of_socket == 0 {
+                    self.sockets.remove(&flow.kernel.sock);
+                }
+            }
+            Some(first) => {
+                let mut at = *first;
+                while let Some(other) = self.table.get_mut(&at) {
+                    if other.next_of_socket == number {
+                        other.next_of_socket = flow.next_of_socket;
+                        break;
+                    }
+                    at = other.next_of_socket;
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn leave_thread(&mut self, flow: &mut Tracked) {
+        if std::mem::take(&mut flow.thread_counted)
+            && let Some(count) = self.threads.get_mut(&flow.kernel.tid)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.threads.remove(&flow.kernel.tid);
+            }
+        }
+    }
+
+    fn udp_idle(&self) -> Duration {
+        self.taps.iter().map(|(_, tap)| tap.options.udp_idle).max().unwrap_or(UDP_IDLE)
+    }
+}
+
+/// Hands a record to each directive of the mask; says to how many.
+fn tell(taps: &mut Taps<Options>, flow: &Tracked, mask: u64, state: State, at: u64, offsets: Offsets) -> u64 {
+    let mut told = 0;
+    for (_, tap) in taps.selected(mask) {
+        let record = flow.record(state, at, tap.meta, offsets);
+        tap.event(&Event::new(offsets.wall(at), Instant(at), &record));
+        told += 1;
+    }
+    told
+}
+
+// Kinds of include/tawon/flows.h.
+const CONNECTED: u16 = 1;
+const ARRIVED: u16 = 2;
+const CLAIMED: u16 = 3;
+const ENDED: u16 = 4;
+const DATAGRAM: u16 = 5;
+const RELEASED: u16 = 6;
+const LISTENING: u16 = 7;
+const UNLISTENED: u16 = 8;
+const OPEN: u16 = 9;
+/// TAWON_F_PENDING.
+const PENDING: u16 = 1;
+
+/// The index of this source's mask.
+const SOURCE: usize = 1;
+const TCP_LIST: usize = 0;
+const UDP_LIST: usize = 1;
+const LISTS: usize = 2;
+const CLAIMED_WITHIN: Duration = Duration::from_secs(1);
+const UDP_IDLE: Duration = Duration::from_secs(30);
+/// UDP flows that one tick looks at, each a system call.
+const UDP_LOOKS: usize = 256;
