@@ -9,6 +9,7 @@ use std::time::Instant;
 use libbpf_rs::{Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, ProgramType};
 
 use super::abi;
+use super::iter::Walk;
 use super::ring::{RingBuffer, Rings};
 
 /// What to load.
@@ -148,17 +149,31 @@ impl Module {
         self.links.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Runs an iterator program to its end; `map` is what it walks over, where it walks over one.
-    pub fn iterate(&self, program: &str, map: Option<&str>) -> Result<Vec<u8>, String> {
-        let found = self.object.progs_mut().find(|candidate| candidate.name() == program && candidate.autoload());
-        let found = found.ok_or_else(|| format!("{program} is not loaded"))?;
-        super::iter::run(&found, map.and_then(|name| self.map(name)))
+    /// An iterator program of the module; `map` is what it walks over, where it walks over one. None
+    /// where this variant goes without it.
+    pub fn walk(&self, program: &str, map: Option<&str>) -> Option<Walk> {
+        let program = self.object.progs().find(|candidate| candidate.name() == program && candidate.autoload())?;
+        let map = match map {
+            Some(name) => Some(self.object.maps().find(|map| map.name() == name)?.as_fd().try_clone_to_owned().ok()?),
+            None => None,
+        };
+        Some(Walk { program: program.as_fd().try_clone_to_owned().ok()?, map })
     }
 
-    /// Detaches everything; says which programs failed to. Blocks: a perf-based hook takes 50-100 ms.
-    pub fn unload(mut self) -> Vec<String> {
+    /// The links, to be dropped where blocking does no harm: a perf-based hook takes 50-100 ms.
+    pub fn take_links(&mut self) -> Links {
+        Links(std::mem::take(&mut self.links))
+    }
+}
+
+/// Attached programs; dropping one detaches it.
+pub struct Links(Vec<(String, Link)>);
+
+impl Links {
+    /// Detaches everything; says which programs failed to.
+    pub fn detach(self) -> Vec<String> {
         let mut failed = Vec::new();
-        for (name, link) in self.links.drain(..) {
+        for (name, link) in self.0 {
             // Tracepoints' perf events have no detach: closing is theirs.
             if let Err(error) = link.detach()
                 && !matches!(error.kind(), libbpf_rs::ErrorKind::InvalidInput | libbpf_rs::ErrorKind::Unsupported)
@@ -257,7 +272,7 @@ fn attach(
         None => Ok(module),
         Some((section, cause)) => {
             let programs = module.unattached.iter().map(|(name, _)| name.clone()).collect();
-            module.unload();
+            module.take_links().detach();
             Err(Error { step: format!("attach {section} of {}", plan.module), cause, programs, forbidden: true })
         }
     }

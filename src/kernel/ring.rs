@@ -20,6 +20,8 @@ pub struct Note {
     pub source: u16,
     at: u32,
     len: u32,
+    /// Where its header stands, counted from the ring's beginning.
+    position: u64,
 }
 
 /// How a source's records come.
@@ -63,6 +65,18 @@ impl Rings {
         match self {
             Rings::Perf(rings) => rings.get(note.ring as usize).map_or(&[], |ring| ring.bytes(note)),
             Rings::Buffer(ring) => ring.bytes(note),
+        }
+    }
+
+    /// Takes back that a record, and what lies behind it, was collected: the next `collect` brings it again.
+    pub fn hold(&mut self, note: &Note) {
+        match self {
+            Rings::Perf(rings) => {
+                if let Some(ring) = rings.get_mut(note.ring as usize) {
+                    ring.next = ring.next.min(note.position);
+                }
+            }
+            Rings::Buffer(ring) => ring.next = ring.next.min(note.position as usize),
         }
     }
 
@@ -148,7 +162,7 @@ impl PerfRing {
                     if begin + len > self.size {
                         self.put_together(begin, len);
                     }
-                    notes.push(Note { time, ring, source, at: begin as u32, len: len as u32 });
+                    notes.push(Note { time, ring, source, at: begin as u32, len: len as u32, position: self.next });
                     taken += 1;
                 }
                 PERF_RECORD_LOST => self.lost += self.word(at + 16),
@@ -243,7 +257,8 @@ impl RingBuffer {
                 if time >= before {
                     break;
                 }
-                notes.push(Note { time, ring: 0, source, at: (at + 8) as u32, len: len as u32 });
+                let position = self.next as u64;
+                notes.push(Note { time, ring: 0, source, at: (at + 8) as u32, len: len as u32, position });
                 taken += 1;
             }
             self.next += (len + 8).next_multiple_of(8);

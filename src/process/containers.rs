@@ -1,7 +1,7 @@
 //! Containers and pods by cgroup path, so that the processes of one share one description.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::cgroup;
 use super::{Container, Pod};
@@ -12,7 +12,7 @@ pub struct Containers {
     by_path: HashMap<Vec<u8>, Found>,
 }
 
-type Found = (Option<Rc<Container>>, Option<Rc<Pod>>);
+type Found = (Option<Arc<Container>>, Option<Arc<Pod>>);
 
 impl Containers {
     /// By components as the kernel side writes them: innermost first, each ended by a zero byte.
@@ -44,9 +44,9 @@ impl Containers {
         }
         let pod = identity.pod.map(|id| {
             let known = self.by_path.values().find_map(|(_, pod)| pod.clone().filter(|pod| pod.id == id));
-            known.unwrap_or_else(|| Rc::new(Pod { id, ..Pod::default() }))
+            known.unwrap_or_else(|| Arc::new(Pod { id, ..Pod::default() }))
         });
-        let container = identity.container.map(|id| Rc::new(Container { id, ..Container::default() }));
+        let container = identity.container.map(|id| Arc::new(Container { id, ..Container::default() }));
         self.by_path.insert(key, (container.clone(), pod.clone()));
         (container, pod)
     }

@@ -9,6 +9,7 @@ pub mod table;
 pub mod watch;
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Everything that sources share of processes.
 pub struct Processes {
@@ -40,6 +41,12 @@ impl Processes {
             redaction: redact::Redaction::default(),
             decisions: Vec::new(),
         }
+    }
+
+    /// Nothing is known of processes any more; watchers and redaction stay.
+    pub fn emptied(self) -> Processes {
+        let limit = self.table.limit();
+        Processes { watchers: self.watchers, redaction: self.redaction, ..Processes::new(limit) }
     }
 
     /// Decides anew for every process: a directive has come or gone.
@@ -99,8 +106,8 @@ pub struct Process {
     pub gid: Option<u32>,
     pub namespaces: Option<Namespaces>,
     pub caps: Option<Caps>,
-    pub container: Option<Rc<Container>>,
-    pub pod: Option<Rc<Pod>>,
+    pub container: Option<Arc<Container>>,
+    pub pod: Option<Arc<Pod>>,
 }
 
 impl Process {

@@ -61,6 +61,10 @@ impl Table {
         self.evictions
     }
 
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit.max(1);
     }

@@ -19,6 +19,8 @@ pub struct World<'a> {
     pub offsets: Offsets,
     /// The time of the turn.
     pub now: Instant,
+    /// Whether the kernel's masks may still be older than ours, so that it is told of every decision.
+    pub settling: bool,
 }
 
 /// The kernel side's tables of sockets, asked when a flow ends or is looked at, never per datagram.

@@ -1,5 +1,6 @@
 //! Ring records of `exec` to the process table and to records, in order of time.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -100,10 +101,10 @@ impl Engine {
         }
     }
 
-    /// Records were lost: processes that are in the table and not among `alive` have ended unseen.
-    /// Returns them, so that the watch map forgets them too.
-    pub fn reconcile(&mut self, alive: &std::collections::HashSet<u32>, world: &mut World<'_>) -> Vec<u32> {
-        let gone = |entry: &&mut Entry| !alive.contains(&entry.process.pid);
+    /// Records were lost: processes that began before `before` (CLOCK_BOOTTIME) and are not among
+    /// `alive` have ended unseen. Returns them, so that the watch map forgets them too.
+    pub fn reconcile(&mut self, alive: &HashSet<u32>, before: u64, world: &mut World<'_>) -> Vec<u32> {
+        let gone = |entry: &&mut Entry| entry.process.start < before && !alive.contains(&entry.process.pid);
         let gone: Vec<u32> = world.processes.table.iter_mut().filter(gone).map(|entry| entry.process.pid).collect();
         for pid in &gone {
             if let Some(entry) = world.processes.table.remove(*pid) {
@@ -124,7 +125,7 @@ impl Engine {
             }
             describe(process, exec, offsets);
         });
-        let masks = decide(processes, &process, exec, 0, parent.map(|(_, masks)| masks));
+        let masks = decide(processes, &process, 0, parent.map(|(_, masks)| masks), world.settling);
         processes.table.insert(Entry { process: process.clone(), masks, execs: 0, existing: false });
         self.started(&process, Some(exec), exec.header.time, masks[SOURCE], world, |options| options.forks);
     }
@@ -152,7 +153,7 @@ impl Engine {
             (process.container, process.pod) = (container, pod);
             redaction.apply(process);
         });
-        let masks = decide(processes, &process, exec, execs, None);
+        let masks = decide(processes, &process, execs, None, world.settling);
         processes.table.insert(Entry { process: process.clone(), masks, execs, existing });
         self.started(&process, Some(exec), exec.header.time, masks[SOURCE], world, |_| true);
         let same = |orphan: &Orphan| orphan.exit.tgid == exec.tgid && same_start(orphan.exit.start, exec.start);
@@ -295,42 +296,31 @@ fn describe(process: &mut Process, exec: &abi::Exec, offsets: Offsets) {
 }
 
 /// Which directives want the process now; the kernel is told where it cannot know by itself.
-fn decide(
-    processes: &mut Processes,
-    process: &Process,
-    exec: &abi::Exec,
-    execs: u32,
-    inherited: Option<Masks>,
-) -> Masks {
+fn decide(processes: &mut Processes, process: &Process, execs: u32, inherited: Option<Masks>, settling: bool) -> Masks {
     let masks = processes.watchers.decide(process);
-    if processes.watchers.any_conditions() && inherited != Some(masks) {
+    if settling || processes.watchers.any_conditions() && inherited != Some(masks) {
         let Process { pid, start, .. } = *process;
         processes.decisions.push(Decision { pid, start, execs: Some(execs), masks });
     }
-    debug_assert_eq!(exec.tgid, process.pid);
     masks
 }
 
 fn rename(exec: &abi::Exec, processes: &mut Processes) {
-    let Some(entry) = processes.table.find_mut(exec.tgid, exec.start) else { return };
-    let mut process = entry.process.clone();
-    let old = entry.masks;
+    let Some(entry) = processes.table.find(exec.tgid, Some(exec.start)) else { return };
+    let (old, masks) = (entry.process.clone(), entry.masks);
     let fresh = processes.table.describe(|fresh| {
-        fresh.copy_from(&process);
+        fresh.copy_from(&old);
         put_name(&mut fresh.name, &exec.comm);
     });
-    let masks = processes.watchers.decide(&fresh);
+    let decided = processes.watchers.decide(&fresh);
     if let Some(entry) = processes.table.find_mut(exec.tgid, exec.start) {
-        entry.process = fresh;
-        entry.masks = masks;
+        (entry.process, entry.masks) = (fresh, decided);
     }
-    if masks != old {
-        let Process { pid, start, .. } = *process;
-        processes.decisions.push(Decision { pid, start, execs: None, masks });
+    if decided != masks {
+        let Process { pid, start, .. } = *old;
+        processes.decisions.push(Decision { pid, start, execs: None, masks: decided });
     }
-    // Ours is the last reference but for those that keep the old description.
-    process = std::mem::take(&mut process);
-    processes.table.recycle(process);
+    processes.table.recycle(old);
 }
 
 fn put_name(to: &mut Vec<u8>, comm: &[u8; 16]) {

@@ -1,0 +1,692 @@
+//! The kernel sources: their programs on the way in and out, their rings, their engines. One set of
+//! programs per source, loaded when the first directive wants it and unloaded behind the last.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token, Waker};
+use prometheus::{IntCounterVec, IntGaugeVec};
+
+use super::loader::{Done, Hooks, Loader, Purpose};
+use super::plans;
+use crate::config::{Config, Transport};
+use crate::kernel::abi;
+use crate::kernel::load::{Error, Module, Sizes};
+use crate::kernel::ring::Note;
+use crate::kernel::stats::{self, Counts};
+use crate::kernel::watch::WatchMap;
+use crate::metrics::Metrics;
+use crate::metrics::bpf_stats::{BpfStats, Program};
+use crate::metrics::total::Total;
+use crate::process::{Processes, redact::Redaction};
+use crate::task::source::{NoSockets, Sockets, World, exec, flows};
+use crate::time::{Instant, Offsets};
+
+/// All kernel sources.
+pub struct Sources {
+    pub exec: exec::Engine,
+    pub flows: flows::Engine,
+    pub processes: Processes,
+    modules: [State; 2],
+    loader: Loader,
+    watch: Option<WatchMap>,
+    sockets: KernelSockets,
+    notes: Vec<Note>,
+    metrics: SourceMetrics,
+    /// Until when the kernel's masks may be older than ours.
+    settling: Instant,
+    /// When something last came out of a ring.
+    busy: Instant,
+    /// The latest time up to which all records have been worked on.
+    drained: Instant,
+    walks: u32,
+    lost_seen: [u64; 2],
+}
+
+enum State {
+    Unloaded,
+    Loading,
+    Loaded(Box<Loaded>),
+    /// Its links are being dropped; the rings are still read.
+    Detaching(Box<Loaded>),
+    /// Nothing comes any more; kept until its last records are worked on.
+    Detached(Box<Loaded>),
+}
+
+struct Loaded {
+    module: Box<Module>,
+    counts: Counts,
+    programs: Vec<(String, std::os::fd::RawFd)>,
+}
+
+/// What happened to the programs of a source.
+pub enum News {
+    Loaded(Hooks),
+    Failed(Hooks, Error),
+    Detached(Hooks),
+    /// Statistics of flows have been brought up to date.
+    Walked,
+}
+
+impl Sources {
+    pub fn new(config: &Config, metrics: &Metrics, waker: Arc<Waker>) -> io::Result<Sources> {
+        let mut processes = Processes::new(config.limits.processes);
+        processes.redaction = Redaction::new(config.redact_args.as_ref());
+        Ok(Sources {
+            exec: exec::Engine::new(metrics),
+            flows: flows::Engine::new(metrics, config.limits.flows),
+            processes,
+            modules: [State::Unloaded, State::Unloaded],
+            loader: Loader::start(waker)?,
+            watch: None,
+            sockets: KernelSockets::default(),
+            notes: Vec::new(),
+            metrics: SourceMetrics::new(metrics),
+            settling: Instant(0),
+            busy: Instant(0),
+            drained: Instant(0),
+            walks: 0,
+            lost_seen: [0; 2],
+        })
+    }
+
+    /// Whether the programs run.
+    pub fn is_loaded(&self, hooks: Hooks) -> bool {
+        matches!(self.modules[hooks as usize], State::Loaded(_)) && self.watch.is_some()
+    }
+
+    /// Whether the programs can be asked for: not while the last ones are still on their way out.
+    pub fn can_load(&self, hooks: Hooks) -> bool {
+        matches!(self.modules[hooks as usize], State::Unloaded | State::Loading | State::Loaded(_))
+    }
+
+    /// Asks for the programs of a source, unless they are there or on their way. Every source needs
+    /// those of exec, which keep the watch map.
+    pub fn want(&mut self, hooks: Hooks, config: &Config) {
+        for hooks in Hooks::ALL.into_iter().filter(|each| *each == hooks || *each == Hooks::Exec) {
+            let state = &mut self.modules[hooks as usize];
+            if matches!(state, State::Unloaded) {
+                *state = State::Loading;
+                self.loader.load(hooks, plans::plan(hooks), sizes(hooks, config));
+            }
+        }
+    }
+
+    /// Lets the links of a source go; `News::Detached` follows.
+    pub fn detach(&mut self, hooks: Hooks) {
+        let state = &mut self.modules[hooks as usize];
+        match std::mem::replace(state, State::Unloaded) {
+            State::Loaded(mut loaded) => {
+                let links = loaded.module.take_links();
+                *state = State::Detaching(loaded);
+                self.loader.detach(hooks, links);
+            }
+            other => *state = other,
+        }
+    }
+
+    /// Frees the programs and rings of a source that is detached and drained.
+    pub fn unload(&mut self, hooks: Hooks, registry: &Registry, stats: &mut BpfStats, now: Instant) {
+        let state = &mut self.modules[hooks as usize];
+        match std::mem::replace(state, State::Unloaded) {
+            State::Detached(loaded) => {
+                for fd in loaded.module.rings.descriptors() {
+                    // The descriptor goes next: what deregistering would say does not matter.
+                    let _ = registry.deregister(&mut SourceFd(&fd));
+                }
+                self.metrics.refresh(hooks, &loaded.counts);
+                self.metrics.restart(hooks);
+                self.lost_seen[hooks as usize] = 0;
+                for (name, _) in &loaded.programs {
+                    let _ = self.metrics.attached.remove_label_values(&[hooks.name(), name]);
+                }
+                stats.sample(now, stats_enabled(), &infos(&[(hooks, &loaded)]));
+                self.loader.free(loaded.module);
+                match hooks {
+                    Hooks::Exec => {
+                        self.watch = None;
+                        self.processes = std::mem::replace(&mut self.processes, Processes::new(1)).emptied();
+                    }
+                    Hooks::Flows => {
+                        self.sockets = KernelSockets::default();
+                        self.flows.clear();
+                    }
+                }
+            }
+            other => *state = other,
+        }
+    }
+
+    /// What the thread has done since the last look.
+    pub fn results(&mut self, registry: &Registry, token: Token, stats: &mut BpfStats, world: Times) -> Vec<News> {
+        let done: Vec<Done> = self.loader.results().collect();
+        let mut news = Vec::new();
+        for done in done {
+            match done {
+                Done::Loaded(hooks, Ok(module)) => match self.arrived(hooks, module, registry, token, stats) {
+                    // exec counts as loaded once its processes are known too.
+                    Ok(()) if hooks == Hooks::Exec => {}
+                    Ok(()) => news.push(News::Loaded(hooks)),
+                    Err(error) => news.push(News::Failed(hooks, error)),
+                },
+                Done::Loaded(hooks, Err(error)) => {
+                    self.modules[hooks as usize] = State::Unloaded;
+                    for program in &error.programs {
+                        self.metrics.attach_failures.with_label_values(&[hooks.name(), program]).inc();
+                    }
+                    news.push(News::Failed(hooks, error));
+                }
+                Done::Scanned(scanned) => {
+                    if !matches!(self.modules[0], State::Loaded(_)) {
+                        continue;
+                    }
+                    for scanned in scanned {
+                        if let Some(process) = self.processes.insert_scanned(scanned, world.offsets) {
+                            let (engine, mut world) = split(&mut self.exec, &mut self.processes, &self.sockets, world);
+                            engine.existing(&process, &mut world);
+                        }
+                    }
+                    news.push(News::Loaded(Hooks::Exec));
+                }
+                Done::Detached(hooks, failed) => {
+                    for program in failed {
+                        self.metrics.detach_failures.with_label_values(&[hooks.name(), &program]).inc();
+                    }
+                    let state = &mut self.modules[hooks as usize];
+                    match std::mem::replace(state, State::Unloaded) {
+                        State::Detaching(loaded) => *state = State::Detached(loaded),
+                        other => *state = other,
+                    }
+                    news.push(News::Detached(hooks));
+                }
+                Done::Walked(purpose, told) => {
+                    self.walks -= 1;
+                    let (engine, mut world) = split(&mut self.flows, &mut self.processes, &self.sockets, world);
+                    match purpose {
+                        Purpose::Existing => engine.existing(&told, &mut world),
+                        Purpose::Ongoing => {
+                            engine.ongoing(&told, true, &mut world);
+                            news.push(News::Walked);
+                        }
+                    }
+                }
+                Done::Pids(alive, before) => {
+                    let (engine, mut world) = split(&mut self.exec, &mut self.processes, &self.sockets, world);
+                    for pid in engine.reconcile(&alive, before, &mut world) {
+                        if let Some(watch) = &self.watch {
+                            watch.forget(pid);
+                        }
+                    }
+                }
+            }
+        }
+        news
+    }
+
+    /// Works on what the rings hold that is older than now, in order of time over all rings and
+    /// sources. Says whether more is left: then this is to be called again soon.
+    pub fn drain(&mut self, times: Times) -> bool {
+        let mut more = false;
+        self.notes.clear();
+        let mut limit = times.now.0;
+        for (source, state) in self.modules.iter_mut().enumerate() {
+            if let State::Loaded(loaded) | State::Detaching(loaded) | State::Detached(loaded) = state
+                && loaded.module.rings.collect(source as u16, times.now.0, BUDGET, &mut self.notes)
+            {
+                more = true;
+                // What other rings hold that is younger than where this one stopped has to wait.
+                limit = limit.min(self.notes.last().map_or(limit, |note| note.time));
+            }
+        }
+        if self.notes.is_empty() {
+            self.drained = times.now;
+            return false;
+        }
+        self.busy = times.now;
+        self.notes.sort_unstable_by_key(|note| note.time);
+        let ready = match more {
+            true => self.notes.partition_point(|note| note.time <= limit),
+            false => self.notes.len(),
+        };
+        for at in 0..ready {
+            let note = self.notes[at];
+            let (State::Loaded(loaded) | State::Detaching(loaded) | State::Detached(loaded)) =
+                &self.modules[note.source as usize]
+            else {
+                continue;
+            };
+            let record = loaded.module.rings.bytes(&note);
+            let mut world = World {
+                processes: &mut self.processes,
+                sockets: &self.sockets,
+                offsets: times.offsets,
+                now: times.now,
+                settling: times.now < self.settling,
+            };
+            match note.source {
+                0 => self.exec.record(record, &mut world),
+                _ => self.flows.record(record, &mut world),
+            }
+        }
+        for note in &self.notes[ready..] {
+            if let State::Loaded(loaded) | State::Detaching(loaded) | State::Detached(loaded) =
+                &mut self.modules[note.source as usize]
+            {
+                loaded.module.rings.hold(note);
+            }
+        }
+        for state in &mut self.modules {
+            if let State::Loaded(loaded) | State::Detaching(loaded) | State::Detached(loaded) = state {
+                loaded.module.rings.release();
+            }
+        }
+        self.flows.gauges();
+        self.tell_decisions();
+        if !more {
+            self.drained = times.now;
+        }
+        more
+    }
+
+    /// The time up to which every record has been worked on.
+    pub fn drained(&self) -> Instant {
+        self.drained
+    }
+
+    /// Whether anything came lately, so that rings are to be looked at often.
+    pub fn is_busy(&self, now: Instant) -> bool {
+        now.since(self.busy) < Duration::from_millis(100)
+    }
+
+    pub fn has_rings(&self) -> bool {
+        self.modules.iter().any(|state| !matches!(state, State::Unloaded | State::Loading))
+    }
+
+    pub fn tick(&mut self, times: Times) {
+        let (engine, mut world) = split(&mut self.exec, &mut self.processes, &self.sockets, times);
+        engine.tick(&mut world);
+        let (engine, mut world) = split(&mut self.flows, &mut self.processes, &self.sockets, times);
+        engine.tick(&mut world);
+        if self.flows.ongoing_due().is_some_and(|due| due <= times.now) && self.walks == 0 {
+            self.update_statistics();
+        }
+        self.tell_decisions();
+    }
+
+    pub fn deadline(&self) -> Option<Instant> {
+        let ongoing = self.flows.ongoing_due().filter(|_| self.walks == 0);
+        self.exec.deadline().into_iter().chain(self.flows.deadline()).chain(ongoing).min()
+    }
+
+    /// Asks for statistics of open flows; `News::Walked` follows. False where there is nobody to ask.
+    pub fn update_statistics(&mut self) -> bool {
+        let walk =
+            self.loaded(Hooks::Flows).and_then(|flows| flows.module.walk("tawon_ongoing", Some("tawon_sockets")));
+        let Some(walk) = walk else { return false };
+        self.walks += 1;
+        self.loader.walk(Purpose::Ongoing, walk);
+        true
+    }
+
+    /// A directive has come or gone: who is watched is decided anew, and the kernel told.
+    pub fn watchers_changed(&mut self, now: Instant) {
+        self.settling = now + SETTLING;
+        let watchers = &self.processes.watchers;
+        if let Some(watch) = &self.watch
+            && let Err(error) = watch.set_default(watchers.unconditional(), watchers.any_conditions())
+        {
+            log::error!("the watch map cannot be written error={error}");
+        }
+        self.processes.decide_all();
+        self.tell_decisions();
+        let (tcp, udp) = self.flows.protocols();
+        let threads = self.exec.taps.iter().any(|(_, tap)| tap.options.threads);
+        let live = abi::Live { threads: threads.into(), tcp: tcp.into(), udp: udp.into() };
+        for hooks in Hooks::ALL {
+            if let Some(loaded) = self.loaded(hooks)
+                && let Err(error) = loaded.module.set_live(&live)
+            {
+                log::error!("settings cannot be told to the programs module={} error={error}", hooks.name());
+            }
+        }
+    }
+
+    /// A directive of flows has come: sockets that are there already are found.
+    pub fn find_existing(&mut self) {
+        let walk = self.loaded(Hooks::Flows).and_then(|flows| flows.module.walk("tawon_existing", None));
+        if let Some(walk) = walk {
+            self.walks += 1;
+            self.loader.walk(Purpose::Existing, walk);
+        }
+    }
+
+    /// Calls `with` with an engine's world.
+    pub fn with_exec(&mut self, times: Times, with: impl FnOnce(&mut exec::Engine, &mut World<'_>)) {
+        let (engine, mut world) = split(&mut self.exec, &mut self.processes, &self.sockets, times);
+        with(engine, &mut world);
+    }
+
+    pub fn with_flows(&mut self, times: Times, with: impl FnOnce(&mut flows::Engine, &mut World<'_>)) {
+        let (engine, mut world) = split(&mut self.flows, &mut self.processes, &self.sockets, times);
+        with(engine, &mut world);
+    }
+
+    /// Brings the counters that follow the kernel's up to date: at a scrape and once a second. Where
+    /// records were lost, what they would have told is looked for.
+    pub fn refresh(&mut self) {
+        for hooks in Hooks::ALL {
+            let (State::Loaded(loaded) | State::Detaching(loaded)) = &self.modules[hooks as usize] else { continue };
+            let lost = self.metrics.refresh(hooks, &loaded.counts);
+            if lost > std::mem::replace(&mut self.lost_seen[hooks as usize], lost) {
+                match hooks {
+                    Hooks::Exec => self.loader.pids(),
+                    Hooks::Flows if self.walks == 0 => drop(self.update_statistics()),
+                    Hooks::Flows => {}
+                }
+            }
+        }
+        let processes = &self.processes.table;
+        let (flows, flow_bytes, flow_evictions) = self.flows.occupancy();
+        self.metrics.tables(processes.len(), processes.evictions(), flows, flow_bytes, flow_evictions);
+    }
+
+    /// Samples what the programs cost.
+    pub fn sample(&self, stats: &mut BpfStats, now: Instant) {
+        let loaded: Vec<(Hooks, &Loaded)> =
+            Hooks::ALL.into_iter().filter_map(|hooks| Some((hooks, self.loaded(hooks)?))).collect();
+        stats.sample(now, stats_enabled(), &infos(&loaded));
+        for (hooks, loaded) in loaded {
+            for (name, fd) in &loaded.programs {
+                if let Ok(runs) = stats::runs(*fd)
+                    && runs.misses > 0
+                {
+                    self.metrics.misses(hooks, name, runs.misses);
+                }
+            }
+        }
+    }
+
+    /// What is missed by the programs that run, one sentence each.
+    pub fn degraded(&self) -> Vec<String> {
+        Hooks::ALL
+            .into_iter()
+            .filter_map(|hooks| self.loaded(hooks))
+            .flat_map(|loaded| missed(&loaded.module))
+            .collect()
+    }
+
+    fn loaded(&self, hooks: Hooks) -> Option<&Loaded> {
+        match &self.modules[hooks as usize] {
+            State::Loaded(loaded) | State::Detaching(loaded) | State::Detached(loaded) => Some(loaded),
+            _ => None,
+        }
+    }
+
+    fn arrived(
+        &mut self,
+        hooks: Hooks,
+        module: Box<Module>,
+        registry: &Registry,
+        token: Token,
+        stats: &mut BpfStats,
+    ) -> Result<(), Error> {
+        let fail = |step: &str, cause: String| Error {
+            step: format!("{step} of {}", hooks.name()),
+            cause,
+            programs: Vec::new(),
+            forbidden: false,
+        };
+        let broken = |what: &str| fail("read the maps", format!("no {what}"));
+        for fd in module.rings.descriptors() {
+            registry
+                .register(&mut SourceFd(&fd), token, Interest::READABLE)
+                .map_err(|error| fail("poll the rings", error.to_string()))?;
+        }
+        let counts = Counts::new(module.map("tawon_counts").ok_or_else(|| broken("tawon_counts"))?);
+        for (program, reason) in &module.unattached {
+            log::warn!("a hook could not be attached module={} program={program} reason={reason:?}", hooks.name());
+            self.metrics.attach_failures.with_label_values(&[hooks.name(), program]).inc();
+        }
+        for what in missed(&module) {
+            log::info!("not everything is seen module={} missed={what:?}", hooks.name());
+        }
+        match hooks {
+            Hooks::Exec => self.watch = Some(WatchMap::of(&module).ok_or_else(|| broken("watch map"))?),
+            Hooks::Flows => {
+                self.sockets = KernelSockets { peers: module.map("tawon_peers"), sockets: module.map("tawon_sockets") };
+            }
+        }
+        let programs = module.programs();
+        for (name, _) in &programs {
+            stats.loaded(hooks.name(), name);
+            let attached = module.attached().any(|attached| attached == name);
+            self.metrics.attached.with_label_values(&[hooks.name(), name]).set(attached.into());
+        }
+        self.modules[hooks as usize] = State::Loaded(Box::new(Loaded { module, counts, programs }));
+        Ok(())
+    }
+
+    fn tell_decisions(&mut self) {
+        let Some(watch) = &self.watch else { return self.processes.decisions.clear() };
+        for decision in self.processes.decisions.drain(..) {
+            watch.decide(decision.pid, decision.start, decision.execs, decision.masks);
+        }
+    }
+}
+
+/// The time of a turn.
+#[derive(Clone, Copy)]
+pub struct Times {
+    pub now: Instant,
+    pub offsets: Offsets,
+}
+
+fn split<'a, E>(
+    engine: &'a mut E,
+    processes: &'a mut Processes,
+    sockets: &'a KernelSockets,
+    times: Times,
+) -> (&'a mut E, World<'a>) {
+    (engine, World { processes, sockets, offsets: times.offsets, now: times.now, settling: true })
+}
+
+fn missed(module: &Module) -> Vec<String> {
+    let variant = Some(module.variant.misses).filter(|misses| !misses.is_empty());
+    let optional = module
+        .variant
+        .optional
+        .iter()
+        .filter(|(program, _)| module.unattached.iter().any(|(unattached, _)| unattached == program));
+    variant.into_iter().chain(optional.map(|(_, misses)| *misses)).map(str::to_owned).collect()
+}
+
+/// The kernel's tables of sockets; None while the programs are not loaded.
+#[derive(Default)]
+struct KernelSockets {
+    peers: Option<MapHandle>,
+    sockets: Option<MapHandle>,
+}
+
+impl Sockets for KernelSockets {
+    fn peer(&self, key: &abi::PeerKey) -> Option<abi::Peer> {
+        let Some(peers) = &self.peers else { return NoSockets.peer(key) };
+        abi::read(&peers.lookup(abi::bytes(key), MapFlags::ANY).ok()??)
+    }
+
+    fn forget_peer(&self, key: &abi::PeerKey) {
+        if let Some(peers) = &self.peers {
+            // It may have gone by itself.
+            let _ = peers.delete(abi::bytes(key));
+        }
+    }
+
+    fn forget_socket(&self, sock: u64) {
+        if let Some(sockets) = &self.sockets {
+            let _ = sockets.delete(&sock.to_ne_bytes());
+        }
+    }
+}
+
+/// Ring pages, wake-ups and map sizes of a source.
+fn sizes(hooks: Hooks, config: &Config) -> Sizes {
+    let cpus = crate::kernel::syscalls::cpus().map_or(1, |(_, online)| online.len().max(1));
+    let share = (RING_BYTES / PAGE / cpus).max(4);
+    let auto = 1 << share.ilog2();
+    let pages = config.bpf.perf_buffer_pages.of(hooks.name()).unwrap_or(auto);
+    Sizes {
+        pages,
+        // A quarter of the ring at most, in records of 256 bytes, so that a small one is read in time.
+        wakeup: (pages as usize * PAGE / 1024).clamp(1, MOST_WAITING) as u32,
+        ring_buffer: match config.bpf.transport {
+            Transport::Auto => None,
+            Transport::Perf => Some(false),
+            Transport::Ring => Some(true),
+        },
+        entries: vec![
+            ("tawon_watched", config.limits.processes as u32),
+            ("tawon_sockets", config.limits.flows as u32),
+            ("tawon_peers", config.limits.flows as u32),
+        ],
+    }
+}
+
+/// Whether the kernel keeps run statistics now.
+fn stats_enabled() -> bool {
+    std::fs::read("/proc/sys/kernel/bpf_stats_enabled").is_ok_and(|text| text.starts_with(b"1"))
+        || STATS_HELD.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+/// Whether we hold a BPF_ENABLE_STATS descriptor; the sysctl does not show that.
+pub static STATS_HELD: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+fn infos<'a>(loaded: &[(Hooks, &'a Loaded)]) -> Vec<Program<'a>> {
+    let mut infos = Vec::new();
+    for (hooks, loaded) in loaded {
+        for (name, fd) in &loaded.programs {
+            if let Ok(runs) = stats::runs(*fd) {
+                infos.push(Program {
+                    id: runs.id,
+                    module: hooks.name(),
+                    name,
+                    run_cnt: runs.count,
+                    run_time_ns: runs.nanoseconds,
+                });
+            }
+        }
+    }
+    infos
+}
+
+/// Series of the kernel sides.
+struct SourceMetrics {
+    attached: IntGaugeVec,
+    attach_failures: IntCounterVec,
+    detach_failures: IntCounterVec,
+    errors: IntCounterVec,
+    totals: [Totals; 2],
+    entries: IntGaugeVec,
+    bytes: IntGaugeVec,
+    table_evictions: [Total; 2],
+    /// By module and program.
+    misses: RefCell<HashMap<(&'static str, String), Total>>,
+}
+
+struct Totals {
+    lost: Total,
+    produced: Vec<(u16, Total)>,
+    errors: Vec<(u32, Total)>,
+}
+
+impl SourceMetrics {
+    fn new(metrics: &Metrics) -> SourceMetrics {
+        let records = metrics.counters("tawon_bpf_records_total");
+        let errors = metrics.counters("tawon_bpf_errors_total");
+        let evictions = metrics.counters("tawon_table_evictions_total");
+        let totals = |hooks: Hooks, lost: &str| Totals {
+            lost: Total::new(metrics.counter(lost)),
+            produced: plans::kinds(hooks)
+                .iter()
+                .map(|(number, kind)| (*number, Total::new(records.with_label_values(&[hooks.name(), kind]))))
+                .collect(),
+            errors: plans::errors(hooks)
+                .iter()
+                .enumerate()
+                .map(|(number, (program, reason))| {
+                    (number as u32, Total::new(errors.with_label_values(&[hooks.name(), program, reason])))
+                })
+                .collect(),
+        };
+        SourceMetrics {
+            attached: metrics.gauges("bpf_probes_attached"),
+            attach_failures: metrics.counters("bpf_probes_attach_failure"),
+            detach_failures: metrics.counters("bpf_probes_detach_failure"),
+            totals: [totals(Hooks::Exec, "exec_msgs_lost"), totals(Hooks::Flows, "flow_msgs_lost")],
+            errors,
+            entries: metrics.gauges("tawon_table_entries"),
+            bytes: metrics.gauges("tawon_table_bytes"),
+            table_evictions: ["processes", "flows"].map(|table| Total::new(evictions.with_label_values(&[table]))),
+            misses: Default::default(),
+        }
+    }
+
+    /// Returns how many records were lost.
+    fn refresh(&mut self, hooks: Hooks, counts: &Counts) -> u64 {
+        let totals = &mut self.totals[hooks as usize];
+        let mut lost = 0;
+        for (kind, total) in &mut totals.produced {
+            total.set(counts.produced(*kind));
+            lost += counts.lost(*kind);
+        }
+        for (number, total) in &mut totals.errors {
+            total.set(counts.error(*number));
+        }
+        totals.lost.set(lost);
+        lost
+    }
+
+    /// The kernel's counters begin at 0 again.
+    fn restart(&mut self, hooks: Hooks) {
+        let Totals { lost, produced, errors } = &mut self.totals[hooks as usize];
+        lost.restart();
+        produced.iter_mut().for_each(|(_, total)| total.restart());
+        errors.iter_mut().for_each(|(_, total)| total.restart());
+        self.misses.borrow_mut().retain(|(module, _), _| *module != hooks.name());
+    }
+
+    fn misses(&self, hooks: Hooks, program: &str, misses: u64) {
+        let mut all = self.misses.borrow_mut();
+        let total = all
+            .entry((hooks.name(), program.to_owned()))
+            .or_insert_with(|| Total::new(self.errors.with_label_values(&[hooks.name(), program, "recursion_miss"])));
+        total.set(misses);
+    }
+
+    fn tables(
+        &mut self,
+        processes: usize,
+        process_evictions: u64,
+        flows: usize,
+        flow_bytes: usize,
+        flow_evictions: u64,
+    ) {
+        self.entries.with_label_values(&["processes"]).set(processes as i64);
+        self.entries.with_label_values(&["flows"]).set(flows as i64);
+        self.bytes.with_label_values(&["flows"]).set(flow_bytes as i64);
+        self.table_evictions[0].set(process_evictions);
+        self.table_evictions[1].set(flow_evictions);
+    }
+}
+
+/// Records that one ring gives in one go.
+const BUDGET: usize = 4096;
+/// Records that wait in a ring before it says so.
+const MOST_WAITING: usize = 128;
+const RING_BYTES: usize = 8 << 20;
+const PAGE: usize = 4096;
+/// How long forks may still carry masks from before a change.
+const SETTLING: Duration = Duration::from_secs(2);
