@@ -57,13 +57,18 @@ pub enum State {
 }
 
 impl State {
-    /// As `/directives` and `tawon_directive_state` name it.
-    pub const fn name(self) -> &'static str {
+    /// As `/directives` and `tawon_directive_state` show it.
+    pub const fn shown(self) -> crate::pipeline::State {
         match self {
-            State::Scheduled => "scheduled",
-            State::Running { .. } | State::Ending { .. } => "running",
-            State::Ended(_) => "ended",
+            State::Scheduled => crate::pipeline::State::Scheduled,
+            State::Running { .. } | State::Ending { .. } => crate::pipeline::State::Running,
+            State::Ended(_) => crate::pipeline::State::Ended,
         }
+    }
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        self.shown().name()
     }
 }
 

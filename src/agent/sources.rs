@@ -100,9 +100,14 @@ impl Sources {
         matches!(self.modules[hooks as usize], State::Loaded(_)) && self.watch.is_some()
     }
 
-    /// Whether the programs can be asked for: not while the last ones are still on their way out.
-    pub fn can_load(&self, hooks: Hooks) -> bool {
-        matches!(self.modules[hooks as usize], State::Unloaded | State::Loading | State::Loaded(_))
+    /// Whether nothing of a source's programs is left.
+    pub fn is_gone(&self, hooks: Hooks) -> bool {
+        matches!(self.modules[hooks as usize], State::Unloaded)
+    }
+
+    /// Whether a source's programs run or are on their way in.
+    pub fn is_used(&self, hooks: Hooks) -> bool {
+        matches!(self.modules[hooks as usize], State::Loading | State::Loaded(_))
     }
 
     /// Asks for the programs of a source, unless they are there or on their way. Every source needs

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Exit, refuse, warn};
+use crate::agent::{Agent, Setup};
 use crate::config::{self, files};
 
 /// Run the daemon: all directives of a configuration, until SIGTERM or SIGINT.
@@ -30,6 +31,16 @@ pub fn main(arguments: &Arguments) -> Exit {
         Err(problems) => return refuse(&problems, Exit::Configuration),
     };
     warn(&loaded.warnings);
-    eprintln!("tawon: this build has no event loop");
-    Exit::Kernel
+    let setup = Setup { loaded, path: Some(arguments.config.clone()), watch: arguments.watch, single: false };
+    let ran = Agent::new(setup).map_err(|error| error.to_string()).and_then(|mut agent| {
+        log::info!("tawon {} runs", crate::metrics::VERSION);
+        agent.run().map_err(|error| format!("the event loop: {error}"))
+    });
+    match ran {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            eprintln!("tawon: {error}");
+            Exit::Kernel
+        }
+    }
 }

@@ -7,6 +7,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Exit, expression, print, refuse, task_argument, warn};
+use crate::agent::summary::Failure;
+use crate::agent::{Agent, Setup};
+use crate::config::files::Loaded;
 use crate::config::pipeline::{self, Origin};
 use crate::config::problem::{Place, Position};
 use crate::config::raw::{Node, Value};
@@ -80,8 +83,31 @@ pub fn main(arguments: &Arguments) -> Exit {
     if let Some(directive) = request.directive().filter(|_| arguments.print) {
         return print(&write::directive(directive));
     }
-    eprintln!("tawon: this build has no event loop");
-    Exit::Kernel
+    execute(request)
+}
+
+/// Runs the directive to its end and tells on standard error what became of it.
+fn execute(request: Request) -> Exit {
+    let loaded =
+        Loaded { config: request.config, origins: Default::default(), refused: Vec::new(), warnings: Vec::new() };
+    let mut agent = match Agent::new(Setup { loaded, path: None, watch: false, single: true }) {
+        Ok(agent) => agent,
+        Err(error) => {
+            eprintln!("tawon: {error}");
+            return Exit::Kernel;
+        }
+    };
+    if let Err(error) = agent.run() {
+        eprintln!("tawon: the event loop: {error}");
+        return Exit::Kernel;
+    }
+    let summary = agent.summary();
+    eprint!("{}", summary.text);
+    match summary.failure {
+        None => Exit::Done,
+        Some(Failure::Forbidden) => Exit::Kernel,
+        Some(Failure::Running) => Exit::Failed,
+    }
 }
 
 /// Arguments to what is to be run. The errors come with the exit code: arguments that are wrong are

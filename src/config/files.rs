@@ -103,8 +103,13 @@ pub fn check(path: &Path) -> Findings {
 /// The id of an agent whose configuration names none: NODE_NAME, else the host name.
 pub fn default_tawon_id() -> String {
     let node = std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty());
-    let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
-    node.or_else(|| host().ok()).filter(|name| !name.is_empty()).unwrap_or_else(|| "tawon".to_owned())
+    node.unwrap_or_else(hostname)
+}
+
+/// The host's name, or `tawon` where it has none.
+pub fn hostname() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Some(name.trim()).filter(|name| !name.is_empty()).unwrap_or("tawon").to_owned()
 }
 
 fn main(path: &Path, tawon_id: &str) -> Result<Loaded, Vec<Problem>> {

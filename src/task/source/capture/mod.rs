@@ -146,6 +146,13 @@ impl Capture {
         }
     }
 
+    /// Moves the counters of what the kernel dropped.
+    pub fn count_drops(&mut self) {
+        if let Input::Live(interfaces) = &mut self.input {
+            interfaces.open.iter_mut().for_each(Live::count_drops);
+        }
+    }
+
     /// What went wrong for good, if anything.
     pub fn failure(&self) -> Option<&str> {
         match &self.input {

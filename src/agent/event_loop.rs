@@ -1,0 +1,679 @@
+//! The loop: one thread, one poll. A turn waits for readiness or time, lets each part do what it can
+//! without waiting, and works on what the rings hold. Nothing here blocks: what does is the loader's
+//! or a destination's thread's.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use super::clock::Clock;
+use super::directive::{Action, Now};
+use super::loader::Hooks;
+use super::signals::Signals;
+use super::site::Site;
+use super::slot::{CaptureRun, Drain, Place, SharedContext, Slot};
+use super::sources::{News, STATS_HELD, Sources, Times};
+use super::watch_file::Watched;
+use super::{Error, Setup};
+use crate::config::Config;
+use crate::http::listener::{Scope, Server};
+use crate::http::routes::Routes;
+use crate::kernel::load;
+use crate::metrics::Metrics;
+use crate::metrics::bpf_stats::BpfStats;
+use crate::metrics::runs::{Runs, TaskRun};
+use crate::pipeline::{End, Pipeline};
+use crate::process::metadata::Meta;
+use crate::task::source::capture::live::Drained;
+use crate::task::source::capture::{Batch, Capture};
+use crate::task::source::{Tap, exec, flows};
+use crate::task::{self, Source};
+use crate::time::{Instant, Timestamp};
+
+/// The daemon, and what `tawon run` runs.
+pub struct Agent {
+    pub(super) poll: Poll,
+    pub(super) clock: Clock,
+    pub(super) setup: Setup,
+    /// What is in effect.
+    pub(super) config: Config,
+    pub(super) slots: Vec<Slot>,
+    pub(super) sources: Sources,
+    /// Taken out while it answers, since its answers are made of everything else.
+    pub(super) server: Option<Server>,
+    pub(super) shared: SharedContext,
+    pub(super) runs: Runs,
+    pub(super) stats: BpfStats,
+    signals: Signals,
+    pub(super) gauges: super::Gauges,
+    pub(super) started_at: Timestamp,
+    pub(super) disk: super::Disk,
+    watched: Option<Watched>,
+    stats_descriptor: Option<std::os::fd::OwnedFd>,
+    /// How many times the end was asked for.
+    ending: u32,
+    next_second: Instant,
+    next_sample: Instant,
+}
+
+impl Agent {
+    pub fn new(setup: Setup) -> Result<Agent, Error> {
+        let poll = Poll::new().map_err(|error| Error::kernel("make the event loop", &error))?;
+        let waker =
+            Arc::new(Waker::new(poll.registry(), WAKER).map_err(|error| Error::kernel("make a waker", &error))?);
+        let mut clock = Clock::default();
+        let now = clock.read();
+        let config = Config { directives: Vec::new(), ..setup.loaded.config.clone() };
+        let metrics =
+            Arc::new(Metrics::new(&config.metrics.prefix).map_err(|error| Error::kernel("register metrics", &error))?);
+        metrics.show_quantiles(&config.metrics.quantiles);
+        let runs = Runs::new(&metrics, &config.tawon_id);
+        let mut server = Server::new(SERVER, &metrics);
+        server
+            .listen(poll.registry(), &wanted(&config))
+            .map_err(|error| Error { message: error.to_string(), forbidden: true })?;
+        let signals = Signals::new(poll.registry(), SIGNALS).map_err(|error| Error::kernel("take signals", &error))?;
+        let sources =
+            Sources::new(&config, &metrics, waker).map_err(|error| Error::kernel("start a thread", &error))?;
+        let watched = setup.watch.then(|| Watched::new(setup.path.as_deref()));
+        let mut agent = Agent {
+            stats: BpfStats::new(&metrics),
+            gauges: super::Gauges::new(&metrics),
+            shared: SharedContext {
+                tawon_id: config.tawon_id.as_str().into(),
+                hostname: crate::config::files::hostname().into(),
+                redact: config.redact.clone().into(),
+                metrics,
+            },
+            poll,
+            clock,
+            config,
+            slots: Vec::new(),
+            sources,
+            server: Some(server),
+            runs,
+            signals,
+            started_at: now.wall,
+            disk: super::Disk::default(),
+            watched,
+            stats_descriptor: None,
+            ending: 0,
+            next_second: now.mono,
+            next_sample: now.mono,
+            setup,
+        };
+        agent.hold_statistics();
+        let loaded = agent.setup.loaded.clone();
+        agent.take(loaded, now);
+        Ok(agent)
+    }
+
+    /// Runs until the end is asked for, or, with a single directive, until that has ended.
+    pub fn run(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(256);
+        let mut left = Duration::ZERO;
+        loop {
+            match self.poll.poll(&mut events, Some(left)) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            let now = self.clock.read();
+            left = self.turn(&events, now);
+            let end = self.clock.read();
+            self.gauges.busy.inc_by(end.mono.since(now.mono).as_secs_f64());
+            if self.is_over() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether nothing is left to do.
+    fn is_over(&self) -> bool {
+        let idle = self.slots.iter().all(|slot| matches!(slot.place, Place::None));
+        let done = |slot: &Slot| matches!(slot.life.state(), super::directive::State::Ended(_));
+        self.ending > 1 || idle && (self.ending > 0 || self.setup.single && self.slots.iter().all(done))
+    }
+
+    /// One turn. Says how long may be waited before the next.
+    fn turn(&mut self, events: &Events, now: Now) -> Duration {
+        for event in events {
+            match event.token() {
+                SIGNALS => self.signalled(now),
+                WAKER | RINGS => {}
+                token if token.0 < CAPTURES => {
+                    if let Some(server) = &mut self.server {
+                        server.event(event);
+                    }
+                }
+                Token(token) => {
+                    let fd = token.wrapping_sub(CAPTURES) as i32;
+                    for slot in &mut self.slots {
+                        if let Place::Capture(run) = &mut slot.place
+                            && run.fds.contains(&fd)
+                            && !run.ready.contains(&fd)
+                        {
+                            run.ready.push(fd);
+                        }
+                    }
+                }
+            }
+        }
+        let times = self.times(now);
+        let news = self.sources.results(self.poll.registry(), RINGS, &mut self.stats, times);
+        news.into_iter().for_each(|news| self.heard(news, now));
+        let mut more = self.sources.has_rings() && self.sources.drain(times);
+        if self.sources.deadline().is_some_and(|deadline| deadline <= now.mono) {
+            self.sources.tick(times);
+        }
+        more |= self.captures(now);
+        let each_second = self.next_second <= now.mono;
+        if each_second {
+            self.next_second = now.mono + Duration::from_secs(1);
+            self.sources.refresh();
+            if self.watched.as_mut().is_some_and(Watched::changed) {
+                self.reload(now);
+            }
+        }
+        if self.next_sample <= now.mono {
+            self.next_sample = now.mono + self.config.bpf.stats_interval;
+            self.sources.sample(&mut self.stats, now.mono);
+        }
+        self.live(now, each_second);
+        self.serve(now);
+        if more { Duration::ZERO } else { self.wait(now) }
+    }
+
+    /// How long nothing has to be done.
+    fn wait(&self, now: Now) -> Duration {
+        let slots = self.slots.iter().flat_map(|slot| {
+            let pipeline = self.pipeline(slot).and_then(Pipeline::deadline);
+            // Destinations that flush, and rings that are to be drained, are looked at often.
+            let soon = matches!(slot.place, Place::Flushing(..) | Place::Draining { .. })
+                .then(|| now.mono + Duration::from_millis(5));
+            [slot.life.deadline(now), pipeline, soon]
+        });
+        let rings = self
+            .sources
+            .has_rings()
+            .then(|| now.mono + if self.sources.is_busy(now.mono) { RINGS_BUSY } else { RINGS_QUIET });
+        let deadline = slots
+            .flatten()
+            .chain(rings)
+            .chain(self.sources.deadline())
+            .chain(self.server.as_ref().and_then(Server::deadline))
+            .chain([self.next_second, self.next_sample])
+            .min();
+        deadline.map_or(Duration::from_secs(1), |deadline| deadline.since(now.mono))
+    }
+
+    fn signalled(&mut self, now: Now) {
+        let asked = self.signals.take();
+        if asked.end > 0 {
+            if self.ending == 0 {
+                log::info!("ending");
+                self.slots.iter_mut().for_each(|slot| slot.leaving = true);
+                self.each_slot(|agent, slot| agent.stop(slot, End::Stopped, now));
+            }
+            self.ending += asked.end;
+        }
+        if asked.reload && self.ending == 0 {
+            self.reload(now);
+        }
+    }
+
+    fn heard(&mut self, news: News, now: Now) {
+        match news {
+            News::Loaded(_) => {
+                self.sources.watchers_changed(now.mono);
+                self.each_slot(|agent, slot| {
+                    if let Place::Waiting(hooks, _) = slot.place {
+                        agent.attach(slot, hooks, now);
+                    }
+                });
+            }
+            News::Failed(hooks, error) => self.each_slot(|agent, slot| {
+                if let Place::Waiting(wanted, _) = &slot.place
+                    && (*wanted == hooks || hooks == Hooks::Exec)
+                {
+                    agent.load_failed(slot, &error, now);
+                }
+            }),
+            News::Detached(hooks) => self.each_slot(|_, slot| {
+                if let Place::Draining { hooks: of, step, .. } = &mut slot.place
+                    && (*of, *step) == (hooks, Drain::Detach)
+                {
+                    *step = Drain::Rings(now.mono);
+                }
+            }),
+            News::Walked => self.each_slot(|agent, slot| {
+                if let Place::Draining { hooks, bit, why, step: Drain::Statistics } = slot.place {
+                    agent.left(slot, hooks, bit, why, now);
+                }
+            }),
+        }
+    }
+
+    /// Calls `each` with every slot, which is out of the list meanwhile.
+    pub(super) fn each_slot(&mut self, mut each: impl FnMut(&mut Agent, &mut Slot)) {
+        let mut slots = std::mem::take(&mut self.slots);
+        for slot in &mut slots {
+            each(self, slot);
+        }
+        slots.append(&mut self.slots);
+        self.slots = slots;
+    }
+
+    /// Lets directives live: start, end, fail, be tried again, go.
+    fn live(&mut self, now: Now, each_second: bool) {
+        self.each_slot(|agent, slot| {
+            match slot.life.poll(now) {
+                Some(Action::Start) => agent.start(slot, now),
+                Some(Action::End) => agent.leave(slot, End::Completed, now),
+                None => {}
+            }
+            agent.pipeline_tick(slot, now, each_second);
+            agent.drain(slot, now);
+        });
+        let gone = |slot: &Slot| {
+            slot.leaving
+                && matches!(slot.place, Place::None)
+                && matches!(slot.life.state(), super::directive::State::Ended(_))
+        };
+        if self.ending == 0 && self.slots.iter().any(gone) {
+            for slot in self.slots.iter().filter(|slot| gone(slot)) {
+                let name = &slot.directive.name;
+                if !self.slots.iter().any(|other| !other.leaving && other.directive.name == *name) {
+                    self.runs.state(name, None);
+                }
+            }
+            self.slots.retain(|slot| !gone(slot));
+        }
+        self.unload(now);
+    }
+
+    /// Programs that nobody wants any more leave: a source's own behind its last directive, those of
+    /// exec behind all.
+    fn unload(&mut self, now: Now) {
+        let uses = |slot: &Slot, hooks: Hooks| match &slot.place {
+            Place::Waiting(of, _) | Place::Tap(of, _) | Place::Draining { hooks: of, .. } => *of == hooks,
+            _ => false,
+        };
+        let flows = self.slots.iter().any(|slot| uses(slot, Hooks::Flows));
+        let exec = flows || self.slots.iter().any(|slot| uses(slot, Hooks::Exec));
+        if !flows {
+            self.sources.detach(Hooks::Flows);
+            self.sources.unload(Hooks::Flows, self.poll.registry(), &mut self.stats, now.mono);
+        }
+        if !exec && self.sources.is_gone(Hooks::Flows) {
+            self.sources.detach(Hooks::Exec);
+            self.sources.unload(Hooks::Exec, self.poll.registry(), &mut self.stats, now.mono);
+        }
+    }
+
+    fn start(&mut self, slot: &mut Slot, now: Now) {
+        log::info!("directive starts directive={}", slot.directive.name);
+        self.state(slot);
+        let context = slot.context(&self.shared);
+        let pipeline = match slot.pipeline(&context) {
+            Ok(pipeline) => pipeline,
+            Err(error) => return self.fail(slot, error, now),
+        };
+        let hooks = match slot.directive.source() {
+            Some(Source::Exec) => Hooks::Exec,
+            Some(Source::Flows) => Hooks::Flows,
+            Some(Source::Capture) => return self.start_capture(slot, pipeline, &context, now),
+            None => return self.fail(slot, "a directive without a source".to_owned(), now),
+        };
+        slot.place = Place::Waiting(hooks, pipeline);
+        self.sources.want(hooks, &self.config);
+        self.attach(slot, hooks, now);
+    }
+
+    fn start_capture(&mut self, slot: &mut Slot, pipeline: Pipeline, context: &task::Context, now: Now) {
+        let opened = slot.directive.tasks.first().map(|task| Capture::open(&task.options, context));
+        match opened {
+            Some(Ok(capture)) => {
+                let mut run = Box::new(CaptureRun { capture, pipeline, fds: Vec::new(), ready: Vec::new() });
+                self.register(&mut run);
+                slot.place = Place::Capture(run);
+            }
+            Some(Err(error)) => self.fail(slot, format!("capture: {error}"), now),
+            None => {}
+        }
+    }
+
+    /// Gives a directive its tap, once the programs run.
+    fn attach(&mut self, slot: &mut Slot, hooks: Hooks, now: Now) {
+        if !self.sources.is_loaded(hooks) || !self.sources.is_loaded(Hooks::Exec) {
+            return;
+        }
+        let Place::Waiting(_, pipeline) = std::mem::replace(&mut slot.place, Place::None) else { return };
+        let Some(task) = slot.directive.tasks.first() else { return };
+        let meta = Meta::parse(task.options.text("meta").unwrap_or_default()).unwrap_or_default();
+        let times = self.times(now);
+        let bit = match hooks {
+            Hooks::Exec => self.sources.exec.taps.free_bit(),
+            Hooks::Flows => self.sources.flows.taps.free_bit(),
+        };
+        let Some(bit) = bit else { return self.fail(slot, "64 directives have this source already".to_owned(), now) };
+        self.sources.processes.watchers.add(hooks as usize, bit, slot.directive.condition.clone());
+        slot.place = Place::Tap(hooks, bit);
+        match hooks {
+            Hooks::Exec => {
+                self.sources.exec.taps.insert(bit, Tap::new(exec::Options::new(&task.options), meta, pipeline));
+                self.sources.watchers_changed(now.mono);
+                self.sources.with_exec(times, |engine, world| engine.replay(bit, world));
+            }
+            Hooks::Flows => match flows::Options::new(&task.options, now.mono) {
+                Ok(options) => {
+                    self.sources.flows.taps.insert(bit, Tap::new(options, meta, pipeline));
+                    self.sources.watchers_changed(now.mono);
+                    self.sources.with_flows(times, |engine, world| engine.join(bit, world));
+                    self.sources.find_existing();
+                }
+                Err(error) => {
+                    self.sources.processes.watchers.remove(hooks as usize, bit);
+                    slot.place = Place::None;
+                    self.fail(slot, format!("flows: {error}"), now);
+                }
+            },
+        }
+    }
+
+    fn load_failed(&mut self, slot: &mut Slot, error: &load::Error, now: Now) {
+        slot.forbidden = error.forbidden;
+        if let Place::Waiting(_, mut pipeline) = std::mem::replace(&mut slot.place, Place::None) {
+            pipeline.close(End::Failed, now.mono);
+        }
+        self.fail(slot, error.to_string(), now);
+    }
+
+    /// A task could not start, or failed for good.
+    fn fail(&mut self, slot: &mut Slot, error: String, now: Now) {
+        if slot.life.fail(error.clone(), now) {
+            log::error!("directive failed directive={} error={error:?}", slot.directive.name);
+        }
+        match slot.place {
+            Place::None => self.ended(slot, now),
+            Place::Draining { .. } | Place::Flushing(..) => {}
+            _ => self.leave(slot, End::Failed, now),
+        }
+    }
+
+    /// Not wanted any more, or its source came to its end.
+    pub(super) fn stop(&mut self, slot: &mut Slot, why: End, now: Now) {
+        if slot.life.end(why, now) {
+            self.leave(slot, why, now);
+        } else {
+            self.state(slot);
+        }
+    }
+
+    /// A run's end begins: its source detaches.
+    fn leave(&mut self, slot: &mut Slot, why: End, now: Now) {
+        match std::mem::replace(&mut slot.place, Place::None) {
+            Place::Tap(hooks, bit) => {
+                let last = match hooks {
+                    Hooks::Exec => self.sources.exec.taps.mask() == 1 << bit && !self.sources.is_used(Hooks::Flows),
+                    Hooks::Flows => self.sources.flows.taps.mask() == 1 << bit,
+                };
+                let step = match last {
+                    true => {
+                        self.sources.detach(hooks);
+                        Drain::Detach
+                    }
+                    false => Drain::Rings(now.mono),
+                };
+                slot.place = Place::Draining { hooks, bit, why, step };
+            }
+            Place::Waiting(_, pipeline) => self.flush(slot, pipeline, why, now),
+            Place::Capture(mut run) => {
+                self.deregister(&run);
+                let at = run.capture.time().unwrap_or(now.mono);
+                run.capture.tick(now.mono);
+                run.pipeline.close(why, at);
+                slot.place = Place::Flushing(run.pipeline, now.mono + FLUSH);
+            }
+            Place::None => self.ended(slot, now),
+            other => slot.place = other,
+        }
+    }
+
+    /// A run that is ending goes on as far as it can.
+    fn drain(&mut self, slot: &mut Slot, now: Now) {
+        match &mut slot.place {
+            Place::Draining { hooks, bit, why, step: step @ Drain::Rings(_) } => {
+                let Drain::Rings(until) = *step else { return };
+                if self.sources.drained() < until {
+                    return;
+                }
+                let (hooks, bit, why) = (*hooks, *bit, *why);
+                // What is open is told with its statistics as they are now.
+                if hooks == Hooks::Flows && self.sources.update_statistics() {
+                    *step = Drain::Statistics;
+                } else {
+                    self.left(slot, hooks, bit, why, now);
+                }
+            }
+            Place::Flushing(pipeline, until) if pipeline.drained() || *until <= now.mono => {
+                let Place::Flushing(pipeline, _) = std::mem::replace(&mut slot.place, Place::None) else { return };
+                if let Some(error) = pipeline.failure() {
+                    slot.life.fail(error, now);
+                }
+                if !pipeline.drained() {
+                    log::warn!("records were not written within 5 s directive={}", slot.directive.name);
+                }
+                slot.keep_counts(&pipeline);
+                self.ended(slot, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// All that happened up to the end has been told: the tap goes.
+    fn left(&mut self, slot: &mut Slot, hooks: Hooks, bit: u32, why: End, now: Now) {
+        let times = self.times(now);
+        let (events, pipeline) = match hooks {
+            Hooks::Exec => self.sources.exec.taps.remove(bit).map(|tap| (tap.events, tap.pipeline)),
+            Hooks::Flows => {
+                self.sources.with_flows(times, |engine, world| engine.leave(bit, world));
+                self.sources.flows.taps.remove(bit).map(|tap| (tap.events, tap.pipeline))
+            }
+        }
+        .unwrap_or_default();
+        slot.events += events;
+        self.sources.processes.watchers.remove(hooks as usize, bit);
+        self.sources.watchers_changed(now.mono);
+        self.flush(slot, pipeline, why, now);
+    }
+
+    fn flush(&mut self, slot: &mut Slot, mut pipeline: Pipeline, why: End, now: Now) {
+        pipeline.close(why, now.mono);
+        slot.place = Place::Flushing(pipeline, now.mono + FLUSH);
+        self.drain(slot, now);
+    }
+
+    /// A run has ended: it is counted.
+    fn ended(&mut self, slot: &mut Slot, now: Now) {
+        if let Some(run) = slot.life.drained(now) {
+            slot.last_end = Some(run.status);
+            match run.status {
+                End::Completed => slot.runs.completed += 1,
+                End::Stopped => slot.runs.stopped += 1,
+                End::Failed => slot.runs.failed += 1,
+            }
+            let tasks: Vec<TaskRun<'_>> = slot
+                .directive
+                .tasks
+                .iter()
+                .map(|task| TaskRun { task: task.spec.name, end: run.status, took: run.length })
+                .collect();
+            self.runs.ended(&slot.directive.name, run.status, run.length, &tasks, now.mono);
+            log::info!("directive ended directive={} status={}", slot.directive.name, run.status.name());
+        }
+        self.state(slot);
+    }
+
+    fn state(&self, slot: &Slot) {
+        let newer = |other: &Slot| !other.leaving && other.directive.name == slot.directive.name;
+        if !slot.leaving || !self.slots.iter().any(newer) {
+            self.runs.state(&slot.directive.name, Some(slot.life.state().shown()));
+        }
+    }
+
+    /// Reads what captures have; says whether one has more.
+    fn captures(&mut self, now: Now) -> bool {
+        let mut more = false;
+        self.each_slot(|agent, slot| {
+            let Place::Capture(run) = &mut slot.place else { return };
+            if run.capture.is_file() {
+                // A file is not live: it waits for its readers.
+                if run.pipeline.congested() {
+                    return;
+                }
+                match run.capture.batch(FRAMES, &mut run.pipeline) {
+                    Ok(Batch::More) => more |= !run.pipeline.congested(),
+                    Ok(Batch::End) => agent.stop(slot, End::Completed, now),
+                    Err(error) => agent.fail(slot, format!("capture: {error}"), now),
+                }
+                return;
+            }
+            let CaptureRun { capture, pipeline, ready, .. } = run.as_mut();
+            ready.retain(|&fd| capture.readable(fd, FRAMES, now.mono, now.wall, pipeline) == Drained::More);
+            more |= !ready.is_empty();
+        });
+        more
+    }
+
+    fn pipeline_tick(&mut self, slot: &mut Slot, now: Now, each_second: bool) {
+        if each_second
+            && let Place::Capture(run) = &mut slot.place
+            && run.capture.tick(now.mono)
+        {
+            let mut run = std::mem::replace(&mut slot.place, Place::None);
+            if let Place::Capture(run) = &mut run {
+                self.deregister(run);
+                self.register(run);
+            }
+            slot.place = run;
+        }
+        let is_file = matches!(&slot.place, Place::Capture(run) if run.capture.is_file());
+        let failure = match &slot.place {
+            Place::Capture(run) => run.capture.failure().map(|failure| format!("capture: {failure}")),
+            _ => None,
+        };
+        let Some(pipeline) = self.pipeline_mut(slot) else { return };
+        // A file's pipeline is ticked by its frames' time.
+        if !is_file && (each_second || pipeline.deadline().is_some_and(|deadline| deadline <= now.mono)) {
+            pipeline.tick(now.mono);
+        }
+        let (failure, finished) = (failure.or_else(|| pipeline.failure()), pipeline.finished());
+        if matches!(slot.place, Place::Flushing(..)) {
+            return;
+        }
+        if let Some(error) = failure {
+            self.fail(slot, error, now);
+        } else if finished {
+            self.stop(slot, End::Completed, now);
+        }
+    }
+
+    fn register(&self, run: &mut CaptureRun) {
+        run.fds = run.capture.fds().collect();
+        run.ready.clone_from(&run.fds);
+        for &fd in &run.fds {
+            if let Err(error) =
+                self.poll.registry().register(&mut SourceFd(&fd), Token(CAPTURES + fd as usize), Interest::READABLE)
+            {
+                log::error!("an interface cannot be polled error={error}");
+            }
+        }
+    }
+
+    fn deregister(&self, run: &CaptureRun) {
+        for &fd in &run.fds {
+            // One whose interface has gone is closed already.
+            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+        }
+    }
+
+    /// The pipeline of a slot, wherever it is.
+    pub(super) fn pipeline<'a>(&'a self, slot: &'a Slot) -> Option<&'a Pipeline> {
+        match &slot.place {
+            Place::Waiting(_, pipeline) | Place::Flushing(pipeline, _) => Some(pipeline),
+            Place::Capture(run) => Some(&run.pipeline),
+            Place::Tap(hooks, bit) | Place::Draining { hooks, bit, .. } => match hooks {
+                Hooks::Exec => self.sources.exec.taps.get(*bit).map(|tap| &tap.pipeline),
+                Hooks::Flows => self.sources.flows.taps.get(*bit).map(|tap| &tap.pipeline),
+            },
+            Place::None => None,
+        }
+    }
+
+    fn pipeline_mut<'a>(&'a mut self, slot: &'a mut Slot) -> Option<&'a mut Pipeline> {
+        match &mut slot.place {
+            Place::Waiting(_, pipeline) | Place::Flushing(pipeline, _) => Some(pipeline),
+            Place::Capture(run) => Some(&mut run.pipeline),
+            Place::Tap(hooks, bit) | Place::Draining { hooks, bit, .. } => match hooks {
+                Hooks::Exec => self.sources.exec.taps.get_mut(*bit).map(|tap| &mut tap.pipeline),
+                Hooks::Flows => self.sources.flows.taps.get_mut(*bit).map(|tap| &mut tap.pipeline),
+            },
+            Place::None => None,
+        }
+    }
+
+    fn serve(&mut self, now: Now) {
+        if self.server.as_ref().is_none_or(|server| server.deadline().is_none_or(|deadline| deadline > now.mono)) {
+            return;
+        }
+        let Some(mut server) = self.server.take() else { return };
+        if let Ok(registry) = self.poll.registry().try_clone() {
+            let (path, allow) = (self.config.metrics.path.clone(), self.config.status.allow.clone());
+            let mut site = Site { agent: self, now };
+            let mut routes = Routes { metrics_path: &path, allow: &allow, site: &mut site };
+            server.tick(&registry, now.mono, now.wall, &mut routes);
+        }
+        self.server = Some(server);
+    }
+
+    pub(super) fn times(&self, now: Now) -> Times {
+        Times { now: now.mono, offsets: self.clock.offsets() }
+    }
+
+    /// Holds a BPF_ENABLE_STATS descriptor, or lets it go, as the configuration says.
+    pub(super) fn hold_statistics(&mut self) {
+        if self.config.bpf.enable_stats == self.stats_descriptor.is_some() {
+            return;
+        }
+        self.stats_descriptor = match self.config.bpf.enable_stats {
+            true => crate::kernel::stats::enable()
+                .inspect_err(|error| log::warn!("BPF statistics cannot be turned on error={error}"))
+                .ok(),
+            false => None,
+        };
+        STATS_HELD.store(self.stats_descriptor.is_some(), std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// The addresses that a configuration wants listened on.
+pub(super) fn wanted(config: &Config) -> Vec<(crate::config::Listen, Scope)> {
+    let metrics = config.metrics.listen.iter().map(|listen| (*listen, Scope::All));
+    metrics.chain(config.probes.listen.iter().map(|listen| (*listen, Scope::Probes))).collect()
+}
+
+const WAKER: Token = Token(0);
+const SIGNALS: Token = Token(1);
+const RINGS: Token = Token(2);
+const SERVER: usize = 16;
+/// Captures' tokens are their descriptors behind this.
+const CAPTURES: usize = 1 << 20;
+/// Records below the wake-up count wait for this at most.
+const RINGS_BUSY: Duration = Duration::from_millis(10);
+const RINGS_QUIET: Duration = Duration::from_millis(100);
+/// Frames that one capture reads in one turn.
+const FRAMES: usize = 4096;
+/// How long destinations may take to write what was handed to them.
+const FLUSH: Duration = Duration::from_secs(5);

@@ -1,0 +1,111 @@
+//! Taking a configuration: the first, and at every reload the next. All of it is read and validated
+//! before anything changes; what did not change is not touched.
+
+use super::directive::Now;
+use super::event_loop::{Agent, wanted};
+use super::reload;
+use super::slot::Slot;
+use super::{one_line, reload::Plan};
+use crate::config::files::{self, Loaded};
+use crate::pipeline::End;
+use crate::process::redact::Redaction;
+
+impl Agent {
+    /// Reads the configuration anew. If anything in the main file is wrong, or an address cannot be
+    /// listened on, the running one stays.
+    pub(super) fn reload(&mut self, now: Now) {
+        let Some(path) = self.setup.path.clone() else { return };
+        let read = files::load(&path, &files::default_tawon_id());
+        let taken = match read {
+            Ok(mut loaded) => {
+                loaded.keep_last_good(&self.setup.loaded);
+                let plan = reload::plan(&self.config, loaded.config.clone());
+                self.carry_out(plan, &loaded, now).map(|()| loaded)
+            }
+            Err(problems) => {
+                for problem in &problems {
+                    log::error!("configuration refused {}: {}", problem.place, problem.message);
+                }
+                Err(one_line(&problems))
+            }
+        };
+        match taken {
+            Ok(loaded) => {
+                self.settle(&loaded, now);
+                self.setup.loaded = loaded;
+                log::info!("configuration taken path={}", path.display());
+            }
+            Err(error) => {
+                log::error!("the running configuration stays error={error:?}");
+                self.gauges.reload_successful.set(0);
+                self.gauges.reloads.with_label_values(&["failure"]).inc();
+                self.disk.error = Some(error);
+            }
+        }
+    }
+
+    /// Takes the configuration that the agent was started with.
+    pub(super) fn take(&mut self, loaded: Loaded, now: Now) {
+        let plan = reload::plan(&self.config, loaded.config.clone());
+        // Listeners are bound already.
+        if let Err(error) = self.carry_out(plan, &loaded, now) {
+            log::error!("listening failed error={error:?}");
+        }
+        self.settle(&loaded, now);
+    }
+
+    fn settle(&mut self, loaded: &Loaded, now: Now) {
+        for refused in &loaded.refused {
+            for problem in &refused.problems {
+                log::error!("directives refused {}: {}", problem.place, problem.message);
+            }
+        }
+        self.disk.refused.clone_from(&loaded.refused);
+        self.disk.loaded_at = Some(now.wall);
+        self.disk.error = None;
+        self.gauges.reload_successful.set(1);
+        self.gauges.reloaded_at.set(now.wall.0 as f64 / 1e9);
+        self.gauges.reloads.with_label_values(&["success"]).inc();
+        self.gauges.restart_required.set(self.disk.restart_required.into());
+    }
+
+    fn carry_out(&mut self, plan: Plan, loaded: &Loaded, now: Now) -> Result<(), String> {
+        let Plan { stop, start, keep: _, changed, restart_required, config } = plan;
+        if changed.listeners
+            && let Some(server) = &mut self.server
+        {
+            server.listen(self.poll.registry(), &wanted(&config)).map_err(|error| error.to_string())?;
+        }
+        self.config = config;
+        self.disk.restart_required = restart_required;
+        if changed.quantiles {
+            self.shared.metrics.show_quantiles(&self.config.metrics.quantiles);
+        }
+        if changed.enable_stats {
+            self.hold_statistics();
+        }
+        if changed.limits {
+            self.sources.flows.set_limit(self.config.limits.flows);
+            self.sources.processes.table.set_limit(self.config.limits.processes);
+        }
+        if changed.redact {
+            self.shared.redact = self.config.redact.clone().into();
+            self.sources.processes.redaction = Redaction::new(self.config.redact_args.as_ref());
+        }
+        self.each_slot(|agent, slot| {
+            if !slot.leaving && stop.contains(&slot.directive.name) {
+                slot.leaving = true;
+                agent.stop(slot, End::Stopped, now);
+            }
+        });
+        for directive in start {
+            let tasks = directive.tasks.iter().map(|task| task.spec.name);
+            self.runs.configured(&directive.name, tasks);
+            let origin = loaded.origins.get(&directive.name).map(|path| path.display().to_string());
+            let slot = Slot::new(directive, origin, now);
+            self.runs.state(&slot.directive.name, Some(slot.life.state().shown()));
+            self.slots.push(slot);
+        }
+        Ok(())
+    }
+}
