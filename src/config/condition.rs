@@ -259,7 +259,7 @@ const PATTERN_NESTING: u32 = 64;
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
+    use std::sync::Arc;
 
     use super::*;
     use crate::process::{Container, Pod};
@@ -271,13 +271,13 @@ mod tests {
             exe: b"/opt/amf".to_vec(),
             cmd: b"amf\0--config\0/etc/amf.yaml\0".to_vec(),
             uid: Some(0),
-            container: Some(Rc::new(Container {
+            container: Some(Arc::new(Container {
                 id: "c0ffee".to_owned(),
                 name: Some("main".to_owned()),
                 labels: vec![("tier".to_owned(), "core".to_owned())],
                 ..Default::default()
             })),
-            pod: Some(Rc::new(Pod {
+            pod: Some(Arc::new(Pod {
                 id: "uid-1".to_owned(),
                 name: Some("amf-0".to_owned()),
                 namespace: Some("core".to_owned()),
@@ -348,7 +348,7 @@ mod tests {
     #[test]
     fn what_hangs_on_metadata_to_come_is_undecided_and_does_not_match() {
         let mut process = amf();
-        process.pod = Some(Rc::new(Pod { id: "uid-1".to_owned(), ..Default::default() }));
+        process.pod = Some(Arc::new(Pod { id: "uid-1".to_owned(), ..Default::default() }));
         let (pending, decided) = (equal("pod.namespace", "core"), equal("process.name", "amf"));
         let never = equal("process.name", "smf");
         for (condition, result) in [
