@@ -86,6 +86,7 @@ impl Agent {
                 tawon_id: config.tawon_id.as_str().into(),
                 hostname: crate::config::files::hostname().into(),
                 redact: config.redact.clone().into(),
+                memory: share(&setup.loaded.config),
                 metrics,
             },
             poll,
@@ -662,6 +663,13 @@ impl Agent {
 pub(super) fn wanted(config: &Config) -> Vec<(crate::config::Listen, Scope)> {
     let metrics = config.metrics.listen.iter().map(|listen| (*listen, Scope::All));
     metrics.chain(config.probes.listen.iter().map(|listen| (*listen, Scope::Probes))).collect()
+}
+
+/// What each processing task may hold: an equal part of `limits.memory`.
+pub(super) fn share(config: &Config) -> u64 {
+    let tasks = config.directives.iter().flat_map(|directive| &directive.tasks);
+    let holders = tasks.filter(|task| task.spec.stage() == task::Stage::Processing).count();
+    config.limits.memory.bytes(super::memory::available()) / holders.max(1) as u64
 }
 
 const WAKER: Token = Token(0);

@@ -4,6 +4,7 @@ pub mod clock;
 pub mod directive;
 pub mod event_loop;
 pub mod loader;
+pub mod memory;
 pub mod plans;
 pub mod reconfigure;
 pub mod reload;

@@ -2,7 +2,7 @@
 //! before anything changes; what did not change is not touched.
 
 use super::directive::Now;
-use super::event_loop::{Agent, wanted};
+use super::event_loop::{Agent, share, wanted};
 use super::reload;
 use super::slot::Slot;
 use super::{one_line, reload::Plan};
@@ -88,6 +88,7 @@ impl Agent {
             self.sources.flows.set_limit(self.config.limits.flows);
             self.sources.processes.table.set_limit(self.config.limits.processes);
         }
+        self.shared.memory = share(&loaded.config);
         if changed.redact {
             self.shared.redact = self.config.redact.clone().into();
             self.sources.processes.redaction = Redaction::new(self.config.redact_args.as_ref());

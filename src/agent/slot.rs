@@ -108,6 +108,7 @@ impl Slot {
             metrics: shared.metrics.clone(),
             redact: shared.redact.clone(),
             packets: self.directive.source() == Some(Source::Capture),
+            memory: shared.memory,
         }
     }
 
@@ -132,4 +133,6 @@ pub struct SharedContext {
     pub hostname: Arc<str>,
     pub metrics: Arc<Metrics>,
     pub redact: Arc<[String]>,
+    /// Bytes that each task with tables of its own may hold.
+    pub memory: u64,
 }
