@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test program uses a part of it
 
 pub mod alloc;
+pub mod h2;
 pub mod packets;
 pub mod prometheus;
 pub mod promtool;

@@ -119,6 +119,16 @@ impl Header {
         }
     }
 
+    /// Whether it is empty though its type has no use for that: what zeros look like.
+    const fn says_nothing(&self) -> bool {
+        self.length == 0
+            && match self.kind {
+                Type::DATA => !self.has(flag::END_STREAM) || self.has(flag::PADDED),
+                Type::HEADERS => true,
+                _ => false,
+            }
+    }
+
     /// Whether a peer that keeps to the protocol could have sent it; `max` is the longest payload.
     pub fn plausible(&self, max: u32) -> bool {
         self.length <= max
@@ -127,7 +137,7 @@ impl Header {
             && !self.reserved
             && self.kind.names_stream().is_none_or(|names| names == (self.stream != 0))
             && self.fits()
-            && !(self.kind == Type::DATA && self.has(flag::PADDED) && self.length == 0)
+            && !self.says_nothing()
     }
 }
 

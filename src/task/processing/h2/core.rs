@@ -57,6 +57,8 @@ pub struct Dir {
     pub late: bool,
     pub over: bool,
     pub proven: bool,
+    /// Whether all of it was read, from the connection's start.
+    pub whole: bool,
     /// Whether the decoder was made for what is known of the connection.
     pub begun: bool,
     pub decoder: Decoder,
@@ -189,6 +191,7 @@ impl Dir {
             late: false,
             over: false,
             proven: false,
+            whole: false,
             begun: false,
             decoder: Decoder::new(),
             table_size: None,

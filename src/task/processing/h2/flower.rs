@@ -29,7 +29,7 @@ impl Link<'_, '_> {
 
     /// Framing was lost and found again, or will be. `reset`: the decoder has not been told yet.
     pub fn gap(&mut self, reset: bool) {
-        self.core.dirs[self.dir].gapped = true;
+        (self.core.dirs[self.dir].gapped, self.core.dirs[self.dir].whole) = (true, false);
         if reset && self.core.dirs[self.dir].begun {
             self.reset_decoder();
         }
@@ -75,12 +75,13 @@ impl Link<'_, '_> {
         let waited = if self.core.preface { 0 } else { self.core.pending.frames };
         self.shared.meters.connections[role as usize].inc();
         self.shared.meters.direction_buffer[role as usize].observe(waited as f64);
-        let joined = self.core.failed || !(self.core.preface || self.core.started);
+        let upgraded = self.core.upgrade.requested();
+        let joined = self.core.failed || !(self.core.preface || self.core.started || upgraded);
         for (side, ids) in self.core.ids.iter_mut().enumerate() {
             let dir = &self.core.dirs[if side == 0 { client } else { 1 - client }];
             if joined {
                 ids.miss(Missed::Joined);
-            } else if dir.gapped || dir.late && !self.core.upgrade.requested() {
+            } else if dir.gapped || dir.late && !upgraded {
                 ids.miss(Missed::Gap);
             }
         }
@@ -89,9 +90,7 @@ impl Link<'_, '_> {
                 self.begin(dir);
             }
         }
-        if self.core.preface {
-            self.upgrade_stream();
-        }
+        self.upgrade_stream();
         self.replay(false);
     }
 
@@ -105,7 +104,8 @@ impl Link<'_, '_> {
             return;
         }
         this.begun = true;
-        let whole = from_client || !this.gapped && (!this.late || upgraded) && (preface || started);
+        let whole = from_client || !this.gapped && (!this.late || upgraded) && (preface || started || upgraded);
+        this.whole = whole;
         if !whole {
             this.decoder = Decoder::joined();
             self.shared.meters.resets.inc();

@@ -219,15 +219,17 @@ impl Framer {
             };
         }
         let mut next = 0;
+        let mut before: Option<Header> = None;
         for count in 0..CHAIN {
             let Some(header) = bytes.get(next..).and_then(Header::parse) else {
                 // Nine bytes of which the first three say too much are no header, whatever follows.
                 let long = bytes.get(next..next + 3).is_some_and(|rest| length(rest) > max);
                 return if long { Verdict::Refuted } else { Verdict::Open };
             };
-            if !header.plausible(max) {
+            if !header.plausible(max) || !before.is_none_or(|before| follows(&before, &header)) {
                 return Verdict::Refuted;
             }
+            before = Some(header);
             let settings = first && count == 0 && header.kind == Type::SETTINGS && !header.has(flag::ACK);
             if settings || count + 1 == CHAIN || (aligned && first && !self.proven) {
                 return Verdict::Proven(Proof::Frames { first: first && !self.proven });
@@ -337,6 +339,15 @@ enum Verdict {
     Refuted,
     /// More bytes would tell than may be held.
     TooLong,
+}
+
+/// Whether a frame may stand behind another: nothing but its own CONTINUATION follows what leaves a block
+/// open (RFC 9113 section 6.10).
+fn follows(before: &Header, header: &Header) -> bool {
+    if is_block(before) && !before.has(flag::END_HEADERS) {
+        return header.kind == Type::CONTINUATION && header.stream == before.stream;
+    }
+    header.kind != Type::CONTINUATION
 }
 
 /// Whether it carries a part of a header block.

@@ -29,10 +29,12 @@ impl Frames for Link<'_, '_> {
             }
             dir.late = proof == Proof::Frames { first: false };
         }
-        if matches!(proof, Proof::Preface { .. }) && self.core.client.is_none() {
+        if matches!(proof, Proof::Preface { .. }) && !self.core.dirs[self.dir].begun {
             self.core.dirs[self.dir].gapped = false;
             self.core.preface = true;
-            self.decide(self.dir);
+            if self.core.client.is_none() {
+                self.decide(self.dir);
+            }
         }
         if self.core.client.is_some() || self.core.failed {
             self.begin(self.dir);

@@ -129,6 +129,15 @@ impl Stream {
         size_of::<Stream>() + self.sides[0].capacity() + self.sides[1].capacity()
     }
 
+    /// Something that follows a message's head has come: if that was not seen, it was before the join or
+    /// in a gap.
+    pub fn miss_head(&mut self, side: usize, gapped: bool) {
+        if !self.sides[side].head && !self.joined && !self.gap {
+            (self.joined, self.gap) = (!gapped, gapped);
+        }
+        self.sides[side].body.unsure |= !self.sides[side].head;
+    }
+
     /// What its buffers have grown by since the last time.
     pub fn recount(&mut self) -> isize {
         let now = self.capacity();

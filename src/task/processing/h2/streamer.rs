@@ -186,7 +186,9 @@ impl Link<'_, '_> {
         }
         let known = &mut stream.sides[side];
         known.may_have_ended = false;
-        let began_before = stream.joined || stream.gap;
+        let dir = &self.core.dirs[self.dir];
+        // Where the message's head may have been missed, a block without pseudo-headers is its trailers.
+        let began_before = stream.joined || stream.gap || !dir.whole;
         let headed = draft.pseudo != 0 || draft.first_unknown;
         let interim = side == 1 && draft.status.is_some_and(|status| (100..200).contains(&status));
         let mut taken = true;
@@ -224,7 +226,8 @@ impl Link<'_, '_> {
                 // Section 8.1: nothing comes behind trailers.
                 self.shared.meters.violation(Violation::Trailers);
             }
-            let stream = self.shared.streams.at_mut(index);
+            let (gapped, stream) = (dir.gapped, self.shared.streams.at_mut(index));
+            stream.miss_head(side, gapped);
             stream.unknown += draft.unknown;
             stream.sides[side].take_trailers(draft);
         }
@@ -298,6 +301,9 @@ impl Link<'_, '_> {
                     data.stream = None;
                 } else {
                     message.may_have_ended = false;
+                    if !self.core.dirs[self.dir].whole {
+                        stream.miss_head(side, self.core.dirs[self.dir].gapped);
+                    }
                     if side == 1 && stream.first_byte.is_none() {
                         stream.first_byte = Some(self.now.timestamp);
                     }

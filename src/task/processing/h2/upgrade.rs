@@ -86,7 +86,7 @@ fn asks(head: &[u8]) -> bool {
 }
 
 impl Link<'_, '_> {
-    /// The preface has come: if a request asked for it, that one is stream 1's, and its settings hold.
+    /// HTTP/2 has come: if a request asked for it, that one is stream 1's, and its settings hold.
     pub fn upgrade_stream(&mut self) {
         let Watch::Requested(head) = &mut self.core.upgrade else { return };
         let head = std::mem::take(&mut **head);
