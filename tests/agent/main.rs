@@ -2,7 +2,9 @@
 
 mod check;
 mod command_line;
+mod destinations;
 mod directives_d;
+mod http;
 mod readme;
 mod scripts;
 #[path = "../support/mod.rs"]

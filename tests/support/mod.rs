@@ -1,6 +1,7 @@
 //! What several test programs share.
 #![allow(dead_code)] // each test program uses a part of it
 
+pub mod agent;
 pub mod alloc;
 pub mod h2;
 pub mod packets;

@@ -456,6 +456,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
+        // Lazily: the writer may have the file open for a moment longer.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
