@@ -55,6 +55,7 @@ fn to_null() -> Pipeline {
         metrics: Arc::new(Metrics::new("").expect("no prefix")),
         redact: Arc::new([]),
         packets: false,
+        memory: 1 << 30,
     };
     Pipeline::new(vec![build(&options, &context).expect("a device that is there")])
 }
