@@ -102,5 +102,21 @@ static FLOWS: Plan = Plan {
             optional: FLOWS_OPTIONAL,
             misses: "connections that were open before the agent are seen only when they are accepted or end",
         },
+        Variant {
+            name: "TCP alone",
+            without: &[
+                "tawon_egress",
+                "tawon_ingress",
+                "tawon_sock_release",
+                "tawon_sent",
+                "tawon_received",
+                "tawon_udp_sendmsg",
+                "tawon_udpv6_sendmsg",
+                "tawon_udp_recvmsg",
+                "tawon_udpv6_recvmsg",
+            ],
+            optional: FLOWS_OPTIONAL,
+            misses: "UDP: needs CAP_NET_ADMIN",
+        },
     ],
 };

@@ -421,7 +421,7 @@ impl Sources {
         Hooks::ALL
             .into_iter()
             .filter_map(|hooks| self.loaded(hooks))
-            .flat_map(|loaded| missed(&loaded.module))
+            .flat_map(|loaded| loaded.module.missed())
             .collect()
     }
 
@@ -457,7 +457,7 @@ impl Sources {
             log::warn!("a hook could not be attached module={} program={program} reason={reason:?}", hooks.name());
             self.metrics.attach_failures.with_label_values(&[hooks.name(), program]).inc();
         }
-        for what in missed(&module) {
+        for what in module.missed() {
             log::info!("not everything is seen module={} missed={what:?}", hooks.name());
         }
         match hooks {
@@ -498,16 +498,6 @@ fn split<'a, E>(
     times: Times,
 ) -> (&'a mut E, World<'a>) {
     (engine, World { processes, sockets, offsets: times.offsets, now: times.now, settling: true })
-}
-
-fn missed(module: &Module) -> Vec<String> {
-    let variant = Some(module.variant.misses).filter(|misses| !misses.is_empty());
-    let optional = module
-        .variant
-        .optional
-        .iter()
-        .filter(|(program, _)| module.unattached.iter().any(|(unattached, _)| unattached == program));
-    variant.into_iter().chain(optional.map(|(_, misses)| *misses)).map(str::to_owned).collect()
 }
 
 /// The kernel's tables of sockets; None while the programs are not loaded.

@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod check;
+pub mod doctor;
 pub mod expression;
 pub mod metrics;
 pub mod run;
@@ -45,10 +46,12 @@ pub fn main() -> Exit {
         logger.filter_level(level);
     }
     logger.init();
+    crate::kernel::messages::capture();
     match arguments.command {
         Command::Agent(arguments) => agent::main(&arguments),
         Command::Run(arguments) => run::main(&arguments),
         Command::Check(arguments) => check::main(&arguments),
+        Command::Doctor(arguments) => doctor::main(&arguments),
         Command::Tasks(arguments) => tasks::main(&arguments),
         Command::Metrics => metrics::main(),
     }
@@ -70,6 +73,7 @@ enum Command {
     Agent(agent::Arguments),
     Run(run::Arguments),
     Check(check::Arguments),
+    Doctor(doctor::Arguments),
     Tasks(tasks::Arguments),
     /// List the metrics: name, type, labels, meaning.
     #[command(after_help = "Examples:\n  tawon metrics\n  tawon metrics | grep flow_")]
@@ -81,6 +85,7 @@ Examples:
   tawon run -t exec                          every process that starts or ends, until Ctrl-C
   tawon run -t flows --if process.name=nginx --duration 30s
   tawon check /etc/tawon/tawon.yaml          every mistake, each with file:line:column
+  tawon doctor                               what this kernel and the privileges allow
   tawon agent --config /etc/tawon/tawon.yaml the daemon
 
 Exit codes:

@@ -114,7 +114,13 @@ impl Module {
                 }
             }
         }
-        let error = last.map_or_else(|| "no variant".to_owned(), |error| error.to_string());
+        let mut error = last.map_or_else(|| "no variant".to_owned(), |error| error.to_string());
+        let obstacles = super::features::Features::read().obstacles();
+        if obstacles.is_empty() {
+            error += "; tawon doctor tells more";
+        } else {
+            error = format!("{error}; {}", obstacles.join("; "));
+        }
         Err(Error {
             step: format!("load the programs of {}", plan.module),
             forbidden: true,
@@ -158,6 +164,14 @@ impl Module {
             None => None,
         };
         Some(Walk { program: program.as_fd().try_clone_to_owned().ok()?, map })
+    }
+
+    /// What this way of hooking does not see, one sentence each.
+    pub fn missed(&self) -> Vec<String> {
+        let variant = Some(self.variant.misses).filter(|misses| !misses.is_empty());
+        let is_unattached = |program: &str| self.unattached.iter().any(|(unattached, _)| unattached == program);
+        let optional = self.variant.optional.iter().filter(|(program, _)| is_unattached(program));
+        variant.into_iter().chain(optional.map(|(_, misses)| *misses)).map(str::to_owned).collect()
     }
 
     /// The links, to be dropped where blocking does no harm: a perf-based hook takes 50-100 ms.

@@ -3,8 +3,10 @@
 #![allow(unsafe_code)]
 
 pub mod abi;
+pub mod features;
 pub mod iter;
 pub mod load;
+pub mod messages;
 pub mod ring;
 pub mod stats;
 pub mod syscalls;
