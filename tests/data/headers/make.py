@@ -120,6 +120,9 @@ def write(name, linktype, frames):
         writer.write_header(None)
         for at, frame in enumerate(frames):
             writer.write_packet(bytes(frame), sec=1700000000 + at, usec=at)
+    # scapy takes link type 0 (BSD loopback) for none at all
+    content = (HERE / name).read_bytes()
+    (HERE / name).write_bytes(content[:20] + linktype.to_bytes(4, "little") + content[24:])
 
 
 null = lambda family, packet: Raw(family.to_bytes(4, "little") + bytes(packet))
