@@ -205,6 +205,7 @@ pub static CATALOGUE: &[Metric] = &[
     metric("own", Counter, "tawon_table_evictions_total", &["table"], Bare, "Entries evicted from a bounded table to make room."),
     metric("own", Counter, "tawon_capture_dropped_total", &["interface"], Bare, "Frames that the kernel dropped before capture could read them."),
     metric("own", Counter, "tawon_self_frames_total", &[], Bare, "Frames of the agent's own sockets that were left out of capture."),
+    metric("own", Counter, "tawon_dns_parse_total", &["status"], Product(&[PARSED]), "DNS messages that the dns task tried to parse, by outcome."),
     metric("own", Counter, "tawon_frames_total", &["task", "status"], Bare, "Frames that a task took apart, by outcome."),
     metric("own", Counter, "tawon_fragments_total", &["task", "event"], Bare, "What befell fragmented IP datagrams."),
     metric("own", Counter, "tawon_reassembly_total", &["task", "event"], Bare, "What befell TCP segments that did not come in order."),

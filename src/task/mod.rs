@@ -20,6 +20,7 @@ pub static TASKS: &[&Spec] = &[
     &source::flows::SPEC,
     &source::capture::SPEC,
     &processing::headers::SPEC,
+    &processing::dns::SPEC,
     &processing::h2::SPEC,
     &processing::tlsheaders::SPEC,
     &processing::pfcp::SPEC,

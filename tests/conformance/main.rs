@@ -6,6 +6,7 @@ mod metrics;
 mod support;
 
 mod capture_file;
+mod dns;
 mod h2;
 mod headers;
 mod hpack;

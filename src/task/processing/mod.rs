@@ -1,5 +1,6 @@
 //! Processing tasks: decode what a source saw, keep bounded state.
 
+pub mod dns;
 pub mod ecpri;
 pub mod h2;
 pub mod headers;
