@@ -2,6 +2,7 @@
 //! container or pod metadata, never per event. Regular expressions are compiled once, with bounds.
 
 use std::fmt;
+use std::io::Write;
 use std::str::FromStr;
 
 use regex::bytes::{Regex, RegexBuilder};
@@ -219,7 +220,14 @@ impl fmt::Debug for Pattern {
 fn any_label(labels: &[(String, String)], passes: &dyn Fn(&[u8]) -> bool, wanted: Option<&str>) -> bool {
     match wanted.map(|wanted| wanted.split_once('=').map_or((wanted, None), |(key, value)| (key, Some(value)))) {
         Some((key, value)) => labels.iter().any(|(k, v)| k == key && value.is_none_or(|value| v == value)),
-        None => labels.iter().any(|(key, value)| passes(format!("{key}={value}").as_bytes())),
+        None => labels.iter().any(|(key, value)| {
+            let mut label = [0; LABEL];
+            let mut rest = &mut label[..];
+            // A label longer than Kubernetes allows is matched as far as it fits.
+            let _ = write!(rest, "{key}={value}");
+            let left = rest.len();
+            passes(&label[..LABEL - left])
+        }),
     }
 }
 
@@ -253,6 +261,8 @@ fn command_line(cmd: &[u8], passes: &dyn Fn(&[u8]) -> bool) -> bool {
 const COMM: usize = 15;
 /// What is kept of argv (`Process::cmd`).
 const ARGV: usize = 4096;
+/// A prefix of 253, a slash, a name of 63, `=` and a value of 63 (Kubernetes, labels and selectors).
+const LABEL: usize = 512;
 const PATTERN_TEXT: usize = 4096;
 const PATTERN_SIZE: usize = 1 << 20;
 const PATTERN_NESTING: u32 = 64;

@@ -1,5 +1,6 @@
 //! Decoders and tasks against material from outside and against independent decoders.
 
+mod conditions;
 mod destinations;
 mod metrics;
 #[path = "../support/mod.rs"]
