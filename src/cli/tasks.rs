@@ -5,29 +5,57 @@ use clap::Args;
 use super::{Exit, print, table};
 use crate::config::{problem, units};
 use crate::task::options::REQUIRED;
-use crate::task::{self, Kind, Opt, Spec, Stage, TASKS, Type};
+use crate::task::{self, Kind, Opt, Spec, Stage, TASKS, Type, schema};
 
 /// List the tasks, or show one with its options, defaults and record types.
 #[derive(Args)]
 #[command(after_help = "Examples:
   tawon tasks
-  tawon tasks flows")]
+  tawon tasks flows
+  tawon tasks h2 --schema                    JSON Schema of the records that h2 gives
+  tawon tasks --schema                       JSON Schema of a line, whatever its records")]
 pub struct Arguments {
     /// One task.
     #[arg(value_name = "NAME")]
     name: Option<String>,
+    /// Print the JSON Schema (draft 2020-12) of the task's records; without NAME of a whole line.
+    #[arg(long)]
+    schema: bool,
 }
 
 pub fn main(arguments: &Arguments) -> Exit {
-    let Some(name) = &arguments.name else { return print(&overview()) };
-    match task::find(name) {
-        Some(spec) => print(&details(spec)),
+    let Some(name) = &arguments.name else {
+        return match arguments.schema {
+            true => print(&format!("{:#}\n", schema::line(&all_kinds()))),
+            false => print(&overview()),
+        };
+    };
+    let Some(spec) = task::find(name) else {
+        let hint = problem::suggestion(name, TASKS.iter().map(|spec| spec.name));
+        eprintln!("tawon: unknown task {name:?}{hint}");
+        return Exit::Usage;
+    };
+    if !arguments.schema {
+        return print(&details(spec));
+    }
+    match spec.emits.first().map(|kind| schema::record(*kind)) {
+        Some(Some(schema)) => print(&format!("{:#}\n", schema.as_value())),
+        Some(None) => {
+            eprintln!("tawon: the schema of the records of {name} is not written down");
+            Exit::Usage
+        }
         None => {
-            let hint = problem::suggestion(name, TASKS.iter().map(|spec| spec.name));
-            eprintln!("tawon: unknown task {name:?}{hint}");
+            eprintln!("tawon: {name} gives no records of its own");
             Exit::Usage
         }
     }
+}
+
+/// The record types that the tasks of this build give.
+fn all_kinds() -> Vec<Kind> {
+    let mut kinds: Vec<Kind> = TASKS.iter().flat_map(|spec| spec.emits).copied().collect();
+    kinds.dedup();
+    kinds
 }
 
 fn overview() -> String {

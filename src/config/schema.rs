@@ -141,7 +141,11 @@ fn task() -> Value {
     let configs: Vec<Value> = TASKS
         .iter()
         .map(|spec| {
-            json!({"if": {"properties": {"task": {"const": spec.name}}}, "then": {"properties": {"config": options_of(spec.options)}}})
+            let mut then = json!({"properties": {"config": options_of(spec.options)}});
+            if spec.options.iter().any(|option| option.default == REQUIRED) {
+                then["required"] = json!(["config"]);
+            }
+            json!({"if": {"properties": {"task": {"const": spec.name}}}, "then": then})
         })
         .collect();
     json!({"type": "object", "additionalProperties": false, "required": ["task"], "allOf": configs, "properties": {

@@ -6,6 +6,7 @@ pub mod json;
 pub mod options;
 pub mod processing;
 pub mod record;
+pub mod schema;
 pub mod source;
 
 use std::sync::Arc;

@@ -223,7 +223,7 @@ fn usage_is_told_on_standard_error_with_its_own_exit_code() {
     }
 }
 
-const EXAMPLE: &str = r#"tawonID: node-7
+pub const EXAMPLE: &str = r#"tawonID: node-7
 metrics:
   listen: ":9990"
   path: /metrics

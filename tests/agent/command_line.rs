@@ -77,9 +77,7 @@ fn a_reader_that_has_enough_ends_a_command_in_order() {
 
 #[test]
 fn the_schema_knows_every_key_and_every_option() {
-    let (code, text, _) = Scratch::new("schema").run(&["check", "--schema"]);
-    assert_eq!(code, 0);
-    let schema: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let schema = json(&["check", "--schema"]);
     assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
     assert_eq!(schema["properties"]["metrics"]["properties"]["path"]["default"], "/metrics");
     assert_eq!(schema["properties"]["bpf"]["properties"]["enableStats"]["default"], false);
@@ -91,6 +89,85 @@ fn the_schema_knows_every_key_and_every_option() {
         assert_eq!(options.len(), spec.options.len(), "{}", spec.name);
         assert!(spec.options.iter().all(|option| options.contains_key(option.name)), "{}", spec.name);
     }
+}
+
+#[test]
+fn the_schema_takes_what_check_takes_and_refuses_what_a_schema_can_see() {
+    let schema = json(&["check", "--schema"]);
+    let validator = jsonschema::draft7::new(&schema).expect("a schema of draft 7");
+    let valid = |yaml: &str| validator.is_valid(&serde_yaml::from_str(yaml).expect("YAML"));
+    let dir = Scratch::new("schema");
+    let check = |yaml: &str| {
+        dir.write("tawon.yaml", yaml);
+        dir.run(&["check", "tawon.yaml"]).0 == 0
+    };
+    for right in [
+        super::check::EXAMPLE,
+        "{}",
+        "metrics: {listen: [':1', '[::1]:2'], quantiles: [], prefix: tw}",
+        "metrics: ~\nprobes: {listen: ':9990'}\nlimits: {memory: 256Mi, processes: '1000', flows: 5}",
+        "bpf: {perfBufferPages: {flows: 64, exec: auto}, enableStats: 'true', transport: ring}",
+        "bpf: {perfBufferPages: 128}\nredact: cookie\nredactArgs: ''\nstatus: {allow: [10.0.0.0/8]}",
+        "directives: [{name: a, tasks: [{task: flows, config: {interval: 10s, filter: port 80, meta: [process, pod]}}, {task: log}]}]",
+        "directives: [{name: a, enabled: 'false', condition: {not: {or: [{equal: {field: process.uid, value: 0}}]}}, tasks: [{task: exec, config: {threads: 'true'}}, {task: file, config: {path: x, maxSize: 1Mi, maxFiles: '3'}}]}]",
+    ] {
+        assert!(check(right), "check: {right}");
+        assert!(valid(right), "schema: {right}");
+    }
+    for wrong in [
+        "metrcs: {}",
+        "metrics: {listen: 9990}",
+        "metrics: {listn: ':1'}",
+        "metrics: {quantiles: [2]}",
+        "bpf: {transport: pref}",
+        "bpf: {statsInterval: 1}",
+        "bpf: {perfBufferPages: {flow: 1}}",
+        "limits: {memory: lots}",
+        "limits: {flows: 0}",
+        "directives: {}",
+        "directives: [{tasks: [{task: exec}, {task: log}]}]",
+        "directives: [{name: A, tasks: [{task: exec}, {task: log}]}]",
+        "directives: [{name: a, tasks: [{task: exec}]}]",
+        "directives: [{name: a, tasks: [{task: exce}, {task: log}]}]",
+        "directives: [{name: a, tasks: [{task: exec, config: {thread: true}}, {task: log}]}]",
+        "directives: [{name: a, tasks: [{task: exec, config: {threads: 1}}, {task: log}]}]",
+        "directives: [{name: a, tasks: [{task: exec}, {task: file}]}]",
+        "directives: [{name: a, tasks: [{task: exec}, {task: file, config: {}}]}]",
+        "directives: [{name: a, condition: {equal: {field: pod.nam, value: x}}, tasks: [{task: exec}, {task: log}]}]",
+        "directives: [{name: a, condition: {and: []}, tasks: [{task: exec}, {task: log}]}]",
+        "directives: [{name: a, condition: {}, tasks: [{task: exec}, {task: log}]}]",
+    ] {
+        assert!(!check(wrong), "check: {wrong}");
+        assert!(!valid(wrong), "schema: {wrong}");
+    }
+}
+
+#[test]
+fn schemas_of_records_are_schemas() {
+    let line = json(&["tasks", "--schema"]);
+    let validator = jsonschema::draft202012::new(&line).expect("a schema");
+    let frame = |data: &str| {
+        let entry = format!("{{\"type\":\"rawpacket\",\"data\":{data}}}");
+        let text = format!(
+            "{{\"timestamp\":\"2026-11-22T16:00:00.000000000Z\",\"src\":{{\"name\":\"a\",\"hostname\":\"b\"}},\"directive\":\"d\",\"data\":[{entry}]}}"
+        );
+        validator.is_valid(&serde_json::from_str(&text).expect("JSON"))
+    };
+    assert!(frame("{\"payload\":\"AA==\",\"length\":1,\"captured\":1,\"tsNs\":5}"));
+    assert!(!frame("{\"payload\":\"AA==\",\"length\":1,\"captured\":1}"));
+    assert!(!frame("{\"payload\":\"AA==\",\"length\":1,\"captured\":1,\"tsNs\":5,\"x\":1}"));
+    assert_eq!(json(&["tasks", "capture", "--schema"])["title"], "rawpacket");
+    let dir = Scratch::new("record-schema");
+    assert_eq!(
+        dir.run(&["tasks", "log", "--schema"]),
+        (2, String::new(), "tawon: log gives no records of its own\n".to_owned())
+    );
+}
+
+fn json(arguments: &[&str]) -> serde_json::Value {
+    let (code, text, errors) = Scratch::new(&arguments.join("-")).run(arguments);
+    assert_eq!((code, errors.as_str()), (0, ""));
+    serde_json::from_str(&text).expect("JSON")
 }
 
 #[test]

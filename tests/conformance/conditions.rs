@@ -1,6 +1,6 @@
 //! Conditions and filters are asked for every process and every flow: they must not allocate.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use tawon::config::condition::{Condition, Pattern};
 use tawon::config::{Filter, condition::Field};
@@ -17,13 +17,13 @@ fn deciding_a_condition_and_matching_a_filter_allocate_nothing_once_warm() {
         exe: b"/opt/amf".to_vec(),
         cmd: b"amf\0--config\0/etc/amf.yaml\0".to_vec(),
         uid: Some(1000),
-        container: Some(Rc::new(Container {
+        container: Some(Arc::new(Container {
             id: "c".to_owned(),
             name: Some("main".to_owned()),
             labels: labels.clone(),
             image: None,
         })),
-        pod: Some(Rc::new(Pod { id: "u".to_owned(), name: Some("amf-0".to_owned()), labels, ..Default::default() })),
+        pod: Some(Arc::new(Pod { id: "u".to_owned(), name: Some("amf-0".to_owned()), labels, ..Default::default() })),
         ..Default::default()
     };
     let pattern = || Pattern::new("(?-u)^nothing [a-z]+|[0-9]{9}$").unwrap();
