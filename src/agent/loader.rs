@@ -51,9 +51,8 @@ pub enum Purpose {
 }
 
 pub enum Done {
-    Loaded(Hooks, Result<Box<Module>, Error>),
-    /// Processes that were there when exec was loaded.
-    Scanned(Vec<Scanned>),
+    /// With the processes that were there when exec was loaded.
+    Loaded(Hooks, Result<(Box<Module>, Vec<Scanned>), Error>),
     /// Programs whose detach failed.
     Detached(Hooks, Vec<String>),
     Walked(Purpose, Vec<u8>),
@@ -117,15 +116,11 @@ impl Loader {
 fn perform(request: Request, shared: &mut Shared, done: &mut dyn FnMut(Done)) {
     match request {
         Request::Load(hooks, plan, sizes) => {
-            let loaded = Module::load(plan, &sizes, shared).map(Box::new);
-            let scanned = match (&loaded, hooks) {
-                (Ok(module), Hooks::Exec) => there_already(module),
-                _ => Vec::new(),
-            };
+            let loaded = Module::load(plan, &sizes, shared).map(|module| {
+                let scanned = if hooks == Hooks::Exec { there_already(&module) } else { Vec::new() };
+                (Box::new(module), scanned)
+            });
             done(Done::Loaded(hooks, loaded));
-            if hooks == Hooks::Exec {
-                done(Done::Scanned(scanned));
-            }
         }
         Request::Detach(hooks, links) => done(Done::Detached(hooks, links.detach())),
         Request::Walk(purpose, walk) => {

@@ -173,22 +173,10 @@ impl Sources {
         let mut news = Vec::new();
         for done in done {
             match done {
-                Done::Loaded(hooks, Ok(module)) => match self.arrived(hooks, module, registry, token, stats) {
-                    // exec counts as loaded once its processes are known too.
-                    Ok(()) if hooks == Hooks::Exec => {}
-                    Ok(()) => news.push(News::Loaded(hooks)),
-                    Err(error) => news.push(News::Failed(hooks, error)),
-                },
-                Done::Loaded(hooks, Err(error)) => {
-                    self.modules[hooks as usize] = State::Unloaded;
-                    for program in &error.programs {
-                        self.metrics.attach_failures.with_label_values(&[hooks.name(), program]).inc();
-                    }
-                    news.push(News::Failed(hooks, error));
-                }
-                Done::Scanned(scanned) => {
-                    if !matches!(self.modules[0], State::Loaded(_)) {
-                        continue;
+                Done::Loaded(hooks, Ok((module, scanned))) => {
+                    match self.arrived(hooks, module, registry, token, stats) {
+                        Ok(()) => news.push(News::Loaded(hooks)),
+                        Err(error) => news.push(News::Failed(hooks, error)),
                     }
                     for scanned in scanned {
                         if let Some(process) = self.processes.insert_scanned(scanned, world.offsets) {
@@ -196,7 +184,13 @@ impl Sources {
                             engine.existing(&process, &mut world);
                         }
                     }
-                    news.push(News::Loaded(Hooks::Exec));
+                }
+                Done::Loaded(hooks, Err(error)) => {
+                    self.modules[hooks as usize] = State::Unloaded;
+                    for program in &error.programs {
+                        self.metrics.attach_failures.with_label_values(&[hooks.name(), program]).inc();
+                    }
+                    news.push(News::Failed(hooks, error));
                 }
                 Done::Detached(hooks, failed) => {
                     for program in failed {

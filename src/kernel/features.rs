@@ -109,7 +109,7 @@ pub struct Capability {
 
 pub const BPF: Capability = Capability { bit: 39, name: "CAP_BPF", in_sys_admin: true };
 pub const PERFMON: Capability = Capability { bit: 38, name: "CAP_PERFMON", in_sys_admin: true };
-pub const NET_ADMIN: Capability = Capability { bit: 12, name: "CAP_NET_ADMIN", in_sys_admin: false };
+pub const NET_ADMIN: Capability = Capability { bit: 12, name: "CAP_NET_ADMIN", in_sys_admin: true };
 pub const NET_RAW: Capability = Capability { bit: 13, name: "CAP_NET_RAW", in_sys_admin: false };
 pub const DAC_READ_SEARCH: Capability = Capability { bit: 2, name: "CAP_DAC_READ_SEARCH", in_sys_admin: false };
 pub const SYS_ADMIN: Capability = Capability { bit: 21, name: "CAP_SYS_ADMIN", in_sys_admin: false };
