@@ -1,5 +1,6 @@
 //! The real binary, run as its user would.
 
+mod bpf_stats;
 mod check;
 mod command_line;
 mod destinations;

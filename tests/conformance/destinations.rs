@@ -1,18 +1,16 @@
 //! What a record costs on its way out.
 
-use std::sync::Arc;
-
-use tawon::metrics::Metrics;
 use tawon::pipeline::{End, Event, Pipeline, Record};
-use tawon::task::{self, Build, Context, Kind, Options, Value};
+use tawon::task::{self, Kind, Value};
 use tawon::time::{Instant, Timestamp};
 
-use crate::support::alloc;
+use crate::support::{alloc, replay};
 
 #[test]
 fn a_record_is_written_without_allocating_once_warm() {
     // What `log` writes would stand among the tests' output; it shares all but the descriptor with `file`.
-    let mut pipeline = destination("file", vec![("path", Value::Text("/dev/null".to_owned()))]);
+    let null = [("path", Value::Text("/dev/null".to_owned()))];
+    let mut pipeline = Pipeline::new(vec![replay::task("file", &replay::context(), &null)]);
     let mut clock = 0;
     let mut turn = |pipeline: &mut Pipeline| {
         for _ in 0..2_000 {
@@ -49,20 +47,4 @@ impl Record for Tick {
     fn text(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"tick");
     }
-}
-
-fn destination(name: &str, options: Vec<(&'static str, Value)>) -> Pipeline {
-    let Build::Destination(build) = task::find(name).unwrap().build else { panic!("a destination") };
-    let mut set = Options::default();
-    options.into_iter().for_each(|(name, value)| set.set(name, value));
-    let context = Context {
-        tawon_id: "node-7".into(),
-        hostname: "node-7".into(),
-        directive: "a".into(),
-        metrics: Arc::new(Metrics::new("").unwrap()),
-        redact: Arc::new([]),
-        packets: false,
-        memory: 1 << 30,
-    };
-    Pipeline::new(vec![build(&set, &context).unwrap()])
 }

@@ -36,10 +36,10 @@ pub fn options(spec: &'static Spec, set: &[(&'static str, Value)]) -> Options {
     options
 }
 
-/// A processing task as a configuration would make it.
+/// A processing task or destination as a configuration would make it.
 pub fn task(name: &str, context: &Context, set: &[(&'static str, Value)]) -> Box<dyn Task> {
     let spec = tawon::task::find(name).unwrap();
-    let Build::Processing(make) = spec.build else { panic!("{name} processes nothing") };
+    let (Build::Processing(make) | Build::Destination(make)) = spec.build else { panic!("{name} is a source") };
     make(&options(spec, set), context).unwrap()
 }
 
