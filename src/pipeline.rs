@@ -2,6 +2,8 @@
 //! `Next`, a destination walks the chain. Nothing is boxed or cloned to pass it on: every part
 //! borrows from the one before, so what must outlive the call is copied by the task that needs it.
 
+use std::sync::Arc;
+
 use crate::task::Kind;
 use crate::task::processing::h2::RoundTrip;
 use crate::task::record::{Chunk, Frame};
@@ -111,6 +113,9 @@ pub trait Task {
     /// The directive ends: what is held goes on now. Called once, in the pipeline's order.
     fn close(&mut self, _why: End, _now: Instant, _next: &mut Next<'_>) {}
 
+    /// The names, lower case, of headers whose values are redacted have changed.
+    fn redact(&mut self, _names: &Arc<[String]>) {}
+
     /// What went wrong for good, if anything: the directive then ends as failed.
     fn failure(&self) -> Option<String> {
         None
@@ -204,14 +209,16 @@ impl<'a> Next<'a> {
 #[derive(Default)]
 pub struct Pipeline {
     tasks: Vec<Box<dyn Task>>,
+    events: u64,
 }
 
 impl Pipeline {
     pub fn new(tasks: Vec<Box<dyn Task>>) -> Pipeline {
-        Pipeline { tasks }
+        Pipeline { tasks, events: 0 }
     }
 
     pub fn event(&mut self, event: &Event<'_>) {
+        self.events += 1;
         Next::new(&mut self.tasks).event(event);
     }
 
@@ -244,6 +251,16 @@ impl Pipeline {
 
     pub fn finished(&self) -> bool {
         self.tasks.iter().any(|task| task.finished())
+    }
+
+    /// Events that the source has handed on.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// The names whose values are redacted have changed.
+    pub fn redact(&mut self, names: &Arc<[String]>) {
+        self.tasks.iter_mut().for_each(|task| task.redact(names));
     }
 
     /// Calls `each` with the position of a task, the source not counted, and what it counts.

@@ -8,6 +8,7 @@ pub mod memory;
 pub mod plans;
 pub mod reconfigure;
 pub mod reload;
+pub mod runs;
 pub mod signals;
 pub mod site;
 pub mod slot;

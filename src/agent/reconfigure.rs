@@ -91,6 +91,12 @@ impl Agent {
         self.shared.memory = share(&loaded.config);
         if changed.redact {
             self.shared.redact = self.config.redact.clone().into();
+            self.each_slot(|agent, slot| {
+                let names = agent.shared.redact.clone();
+                if let Some(pipeline) = agent.pipeline_mut(slot) {
+                    pipeline.redact(&names);
+                }
+            });
             self.sources.processes.redaction = Redaction::new(self.config.redact_args.as_ref());
         }
         self.each_slot(|agent, slot| {

@@ -2,11 +2,11 @@
 
 use super::directive::{Now, State};
 use super::event_loop::Agent;
-use super::loader::Hooks;
 use super::slot::{Place, Slot};
 use crate::http::routes;
 use crate::http::status::{Config, Counts, Directive, Status, Task};
 use crate::metrics::{REVISION, VERSION};
+use crate::pipeline::Pipeline;
 use crate::time::{Instant, Timestamp};
 
 /// The agent at one moment.
@@ -88,7 +88,7 @@ impl Site<'_> {
             });
         }
         let mut counts = Counts::default();
-        counts.set("events", slot.events + self.agent.events(slot));
+        counts.set("events", slot.events + self.agent.pipeline(slot).map_or(0, Pipeline::events));
         Directive {
             name: slot.directive.name.clone(),
             origin: slot.origin.clone(),
@@ -147,17 +147,6 @@ impl Agent {
                 // New interfaces wait for the next second: their descriptors have to be polled.
                 run.capture.count_drops();
             }
-        }
-    }
-
-    /// Events that the source has handed on in the present run.
-    fn events(&self, slot: &Slot) -> u64 {
-        match &slot.place {
-            Place::Tap(hooks, bit) | Place::Draining { hooks, bit, .. } => match hooks {
-                Hooks::Exec => self.sources.exec.taps.get(*bit).map_or(0, |tap| tap.events),
-                Hooks::Flows => self.sources.flows.taps.get(*bit).map_or(0, |tap| tap.events),
-            },
-            _ => 0,
         }
     }
 

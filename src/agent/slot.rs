@@ -22,7 +22,7 @@ pub struct Slot {
     pub place: Place,
     pub runs: status::Runs,
     pub last_end: Option<End>,
-    /// Events that the source handed on, over all runs.
+    /// Events that the source handed on in runs that have ended.
     pub events: u64,
     /// What the destinations counted in runs that have ended, by task.
     pub counted: Vec<Vec<(&'static str, u64)>>,
@@ -114,6 +114,7 @@ impl Slot {
 
     /// Remembers what a pipeline that goes now has counted.
     pub fn keep_counts(&mut self, pipeline: &Pipeline) {
+        self.events += pipeline.events();
         pipeline.counts(&mut |task, name, count| {
             // The source is the first task and none of the pipeline's.
             if let Some(counted) = self.counted.get_mut(task + 1) {

@@ -54,17 +54,14 @@ pub struct Tap<O> {
     pub options: O,
     pub meta: Meta,
     pub pipeline: Pipeline,
-    /// Events handed to the pipeline.
-    pub events: u64,
 }
 
 impl<O> Tap<O> {
     pub fn new(options: O, meta: Meta, pipeline: Pipeline) -> Tap<O> {
-        Tap { options, meta, pipeline, events: 0 }
+        Tap { options, meta, pipeline }
     }
 
     pub fn event(&mut self, event: &Event<'_>) {
-        self.events += 1;
         self.pipeline.event(event);
     }
 }

@@ -146,8 +146,7 @@ impl Record for ExecRecord<'_> {
         if let (State::Started, Some(Arguments(process))) = (self.state, &self.args) {
             out.extend_from_slice(b" :");
             for arg in process.args() {
-                out.push(b' ');
-                out.extend_from_slice(String::from_utf8_lossy(arg).escape_debug().to_string().as_bytes());
+                let _ = write!(out, " {}", String::from_utf8_lossy(arg).escape_debug());
             }
         }
     }

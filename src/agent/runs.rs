@@ -1,0 +1,277 @@
+//! The runs of directives: how they start, get their tap, fail, end, drain and are counted.
+
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Token};
+
+use super::directive::Now;
+use super::event_loop::{Agent, CAPTURES};
+use super::loader::Hooks;
+use super::slot::{CaptureRun, Drain, Place, Slot};
+use crate::kernel::load;
+use crate::metrics::runs::TaskRun;
+use crate::pipeline::{End, Pipeline};
+use crate::process::metadata::Meta;
+use crate::task::source::capture::Capture;
+use crate::task::source::{Tap, exec, flows};
+use crate::task::{self, Source};
+
+impl Agent {
+    pub(super) fn start(&mut self, slot: &mut Slot, now: Now) {
+        log::info!("directive starts directive={}", slot.directive.name);
+        self.state(slot);
+        let context = slot.context(&self.shared);
+        let pipeline = match slot.pipeline(&context) {
+            Ok(pipeline) => pipeline,
+            Err(error) => return self.fail(slot, error, now),
+        };
+        let hooks = match slot.directive.source() {
+            Some(Source::Exec) => Hooks::Exec,
+            Some(Source::Flows) => Hooks::Flows,
+            Some(Source::Capture) => return self.start_capture(slot, pipeline, &context, now),
+            None => return self.fail(slot, "a directive without a source".to_owned(), now),
+        };
+        slot.place = Place::Waiting(hooks, pipeline);
+        self.sources.want(hooks, &self.config);
+        self.attach(slot, hooks, now);
+    }
+
+    pub(super) fn start_capture(&mut self, slot: &mut Slot, pipeline: Pipeline, context: &task::Context, now: Now) {
+        let opened = slot.directive.tasks.first().map(|task| Capture::open(&task.options, context));
+        match opened {
+            Some(Ok(capture)) => {
+                let mut run = Box::new(CaptureRun { capture, pipeline, fds: Vec::new(), ready: Vec::new() });
+                self.register(&mut run);
+                slot.place = Place::Capture(run);
+            }
+            Some(Err(error)) => self.fail(slot, format!("capture: {error}"), now),
+            None => {}
+        }
+    }
+
+    /// Gives a directive its tap, once the programs run.
+    pub(super) fn attach(&mut self, slot: &mut Slot, hooks: Hooks, now: Now) {
+        if !self.sources.is_loaded(hooks) || !self.sources.is_loaded(Hooks::Exec) {
+            return;
+        }
+        let Place::Waiting(_, pipeline) = std::mem::replace(&mut slot.place, Place::None) else { return };
+        let Some(task) = slot.directive.tasks.first() else { return };
+        let meta = Meta::parse(task.options.text("meta").unwrap_or_default()).unwrap_or_default();
+        let times = self.times(now);
+        let bit = match hooks {
+            Hooks::Exec => self.sources.exec.taps.free_bit(),
+            Hooks::Flows => self.sources.flows.taps.free_bit(),
+        };
+        let Some(bit) = bit else { return self.fail(slot, "64 directives have this source already".to_owned(), now) };
+        self.sources.processes.watchers.add(hooks as usize, bit, slot.directive.condition.clone());
+        slot.place = Place::Tap(hooks, bit);
+        match hooks {
+            Hooks::Exec => {
+                self.sources.exec.taps.insert(bit, Tap::new(exec::Options::new(&task.options), meta, pipeline));
+                self.sources.watchers_changed(now.mono);
+                self.sources.with_exec(times, |engine, world| engine.replay(bit, world));
+            }
+            Hooks::Flows => match flows::Options::new(&task.options, now.mono) {
+                Ok(options) => {
+                    self.sources.flows.taps.insert(bit, Tap::new(options, meta, pipeline));
+                    self.sources.watchers_changed(now.mono);
+                    self.sources.with_flows(times, |engine, world| engine.join(bit, world));
+                    self.sources.find_existing();
+                }
+                Err(error) => {
+                    self.sources.processes.watchers.remove(hooks as usize, bit);
+                    slot.place = Place::None;
+                    self.fail(slot, format!("flows: {error}"), now);
+                }
+            },
+        }
+    }
+
+    pub(super) fn load_failed(&mut self, slot: &mut Slot, error: &load::Error, now: Now) {
+        slot.forbidden = error.forbidden;
+        if let Place::Waiting(_, mut pipeline) = std::mem::replace(&mut slot.place, Place::None) {
+            pipeline.close(End::Failed, now.mono);
+        }
+        self.fail(slot, error.to_string(), now);
+    }
+
+    /// A task could not start, or failed for good.
+    pub(super) fn fail(&mut self, slot: &mut Slot, error: String, now: Now) {
+        if slot.life.fail(error.clone(), now) {
+            log::error!("directive failed directive={} error={error:?}", slot.directive.name);
+        }
+        match slot.place {
+            Place::None => self.ended(slot, now),
+            Place::Draining { .. } | Place::Flushing(..) => {}
+            _ => self.leave(slot, End::Failed, now),
+        }
+    }
+
+    /// Not wanted any more, or its source came to its end.
+    pub(super) fn stop(&mut self, slot: &mut Slot, why: End, now: Now) {
+        if slot.life.end(why, now) {
+            self.leave(slot, why, now);
+        } else {
+            self.state(slot);
+        }
+    }
+
+    /// A run's end begins: its source detaches.
+    pub(super) fn leave(&mut self, slot: &mut Slot, why: End, now: Now) {
+        match std::mem::replace(&mut slot.place, Place::None) {
+            Place::Tap(hooks, bit) => {
+                let last = match hooks {
+                    Hooks::Exec => self.sources.exec.taps.mask() == 1 << bit && !self.sources.is_used(Hooks::Flows),
+                    Hooks::Flows => self.sources.flows.taps.mask() == 1 << bit,
+                };
+                let step = match last {
+                    true => {
+                        self.sources.detach(hooks);
+                        Drain::Detach
+                    }
+                    false => Drain::Rings(now.mono),
+                };
+                slot.place = Place::Draining { hooks, bit, why, step };
+            }
+            Place::Waiting(_, pipeline) => self.flush(slot, pipeline, why, now),
+            Place::Capture(mut run) => {
+                self.deregister(&run);
+                let at = run.capture.time().unwrap_or(now.mono);
+                run.capture.tick(now.mono);
+                run.pipeline.close(why, at);
+                slot.place = Place::Flushing(run.pipeline, now.mono + FLUSH);
+            }
+            Place::None => self.ended(slot, now),
+            other => slot.place = other,
+        }
+    }
+
+    /// A run that is ending goes on as far as it can.
+    pub(super) fn drain(&mut self, slot: &mut Slot, now: Now) {
+        match &mut slot.place {
+            Place::Draining { hooks, bit, why, step: step @ Drain::Rings(_) } => {
+                let Drain::Rings(until) = *step else { return };
+                if self.sources.drained() < until {
+                    return;
+                }
+                let (hooks, bit, why) = (*hooks, *bit, *why);
+                // What is open is told with its statistics as they are now.
+                if hooks == Hooks::Flows && self.sources.update_statistics() {
+                    *step = Drain::Statistics;
+                } else {
+                    self.left(slot, hooks, bit, why, now);
+                }
+            }
+            Place::Flushing(pipeline, until) if pipeline.drained() || *until <= now.mono => {
+                let Place::Flushing(pipeline, _) = std::mem::replace(&mut slot.place, Place::None) else { return };
+                if let Some(error) = pipeline.failure() {
+                    slot.life.fail(error, now);
+                }
+                if !pipeline.drained() {
+                    log::warn!("records were not written within 5 s directive={}", slot.directive.name);
+                }
+                slot.keep_counts(&pipeline);
+                self.ended(slot, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// All that happened up to the end has been told: the tap goes.
+    pub(super) fn left(&mut self, slot: &mut Slot, hooks: Hooks, bit: u32, why: End, now: Now) {
+        let times = self.times(now);
+        let pipeline = match hooks {
+            Hooks::Exec => self.sources.exec.taps.remove(bit).map(|tap| tap.pipeline),
+            Hooks::Flows => {
+                self.sources.with_flows(times, |engine, world| engine.leave(bit, world));
+                self.sources.flows.taps.remove(bit).map(|tap| tap.pipeline)
+            }
+        }
+        .unwrap_or_default();
+        self.sources.processes.watchers.remove(hooks as usize, bit);
+        self.sources.watchers_changed(now.mono);
+        self.flush(slot, pipeline, why, now);
+    }
+
+    pub(super) fn flush(&mut self, slot: &mut Slot, mut pipeline: Pipeline, why: End, now: Now) {
+        pipeline.close(why, now.mono);
+        slot.place = Place::Flushing(pipeline, now.mono + FLUSH);
+        self.drain(slot, now);
+    }
+
+    /// A run has ended: it is counted.
+    pub(super) fn ended(&mut self, slot: &mut Slot, now: Now) {
+        if let Some(run) = slot.life.drained(now) {
+            slot.last_end = Some(run.status);
+            match run.status {
+                End::Completed => slot.runs.completed += 1,
+                End::Stopped => slot.runs.stopped += 1,
+                End::Failed => slot.runs.failed += 1,
+            }
+            let tasks: Vec<TaskRun<'_>> = slot
+                .directive
+                .tasks
+                .iter()
+                .map(|task| TaskRun { task: task.spec.name, end: run.status, took: run.length })
+                .collect();
+            self.runs.ended(&slot.directive.name, run.status, run.length, &tasks, now.mono);
+            log::info!("directive ended directive={} status={}", slot.directive.name, run.status.name());
+        }
+        self.state(slot);
+    }
+
+    pub(super) fn state(&self, slot: &Slot) {
+        let newer = |other: &Slot| !other.leaving && other.directive.name == slot.directive.name;
+        if !slot.leaving || !self.slots.iter().any(newer) {
+            self.runs.state(&slot.directive.name, Some(slot.life.state().shown()));
+        }
+    }
+
+    pub(super) fn register(&self, run: &mut CaptureRun) {
+        run.fds = run.capture.fds().collect();
+        run.ready.clone_from(&run.fds);
+        for &fd in &run.fds {
+            if let Err(error) =
+                self.poll.registry().register(&mut SourceFd(&fd), Token(CAPTURES + fd as usize), Interest::READABLE)
+            {
+                log::error!("an interface cannot be polled error={error}");
+            }
+        }
+    }
+
+    pub(super) fn deregister(&self, run: &CaptureRun) {
+        for &fd in &run.fds {
+            // One whose interface has gone is closed already.
+            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+        }
+    }
+
+    /// The pipeline of a slot, wherever it is.
+    pub(super) fn pipeline<'a>(&'a self, slot: &'a Slot) -> Option<&'a Pipeline> {
+        match &slot.place {
+            Place::Waiting(_, pipeline) | Place::Flushing(pipeline, _) => Some(pipeline),
+            Place::Capture(run) => Some(&run.pipeline),
+            Place::Tap(hooks, bit) | Place::Draining { hooks, bit, .. } => match hooks {
+                Hooks::Exec => self.sources.exec.taps.get(*bit).map(|tap| &tap.pipeline),
+                Hooks::Flows => self.sources.flows.taps.get(*bit).map(|tap| &tap.pipeline),
+            },
+            Place::None => None,
+        }
+    }
+
+    pub(super) fn pipeline_mut<'a>(&'a mut self, slot: &'a mut Slot) -> Option<&'a mut Pipeline> {
+        match &mut slot.place {
+            Place::Waiting(_, pipeline) | Place::Flushing(pipeline, _) => Some(pipeline),
+            Place::Capture(run) => Some(&mut run.pipeline),
+            Place::Tap(hooks, bit) | Place::Draining { hooks, bit, .. } => match hooks {
+                Hooks::Exec => self.sources.exec.taps.get_mut(*bit).map(|tap| &mut tap.pipeline),
+                Hooks::Flows => self.sources.flows.taps.get_mut(*bit).map(|tap| &mut tap.pipeline),
+            },
+            Place::None => None,
+        }
+    }
+}
+
+/// How long destinations may take to write what was handed to them.
+const FLUSH: Duration = Duration::from_secs(5);
