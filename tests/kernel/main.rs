@@ -1,5 +1,6 @@
 //! Real kernel events, exact counts.
 
+mod capture;
 mod machine;
 #[path = "../support/mod.rs"]
 mod support;

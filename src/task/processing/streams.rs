@@ -29,6 +29,8 @@ pub struct When {
 impl Streams {
     /// `task` is the value of the label `task`, and names its tables.
     pub fn new(context: &Context, task: &str, select: Select, limits: Limits) -> Streams {
+        let memory = usize::try_from(context.memory).unwrap_or(usize::MAX);
+        let limits = Limits { bytes: limits.bytes.min(memory), ..limits };
         Streams {
             assembler: context.packets.then(|| Assembler::new(select, limits)),
             told: Told::default(),

@@ -131,11 +131,9 @@ pub fn is_glob(pattern: &str) -> bool {
     pattern == "all" || pattern.contains(['*', '?'])
 }
 
+/// By the kernel, not by sysfs, which may be mounted for another network namespace.
 fn index(name: &str) -> Option<u32> {
-    if name.contains('/') {
-        return None;
-    }
-    std::fs::read_to_string(format!("/sys/class/net/{name}/ifindex")).ok()?.trim().parse().ok()
+    nix::net::if_::if_nametoindex(name).ok()
 }
 
 /// Glob matching in linear space and, for names of 15 bytes, bounded time.
