@@ -17,6 +17,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define ERROR_EXEC_SCRATCH 7
 
 struct scratch {
+	volatile __u64 at; /* where put_path and put_cgroup have got to */
 	struct tawon_exec exec;
 	__u8 data[TAWON_EXEC_DATA];
 };
@@ -108,7 +109,9 @@ int BPF_PROG(tawon_newtask, struct task_struct *child, __u64 clone_flags)
 }
 
 /* Components of a path, innermost first, each ended by a zero byte, behind `at`; returns where they
- * end. Stops at the process's root, at the top of the mounts, at 24 steps or at `limit`. */
+ * end. Stops at the process's root, at the top of the mounts, at 24 steps or at `limit`. Where the loop
+ * has got to is kept in memory: in a register its range would differ on every way through the loop, and
+ * before 6.4 the verifier follows each of them beyond its million instructions. */
 static __noinline __u64 put_path(struct scratch *to, __u64 at, const struct path *path, struct fs_struct *fs)
 {
 	struct dentry *dentry = BPF_CORE_READ(path, dentry), *root = BPF_CORE_READ(fs, root.dentry);
@@ -116,6 +119,7 @@ static __noinline __u64 put_path(struct scratch *to, __u64 at, const struct path
 	__u64 limit = at + TAWON_EXE_MAX - 256;
 	int step;
 
+	to->at = at;
 	for (step = 0; step < 24; step++) {
 		struct mount *mount = (void *)vfs - bpf_core_field_offset(struct mount, mnt);
 		struct dentry *parent;
@@ -136,18 +140,19 @@ static __noinline __u64 put_path(struct scratch *to, __u64 at, const struct path
 			if (step)
 				break;
 		}
+		at = to->at;
 		barrier_var(at);
 		if (at > limit || at > TAWON_EXEC_DATA - 256)
 			break;
 		len = bpf_probe_read_kernel_str(to->data + at, 256, BPF_CORE_READ(dentry, d_name.name));
 		if (len <= 0 || len > 256)
 			break;
-		at += len;
+		to->at = at + len;
 		if (parent == dentry)
 			break;
 		dentry = parent;
 	}
-	return at;
+	return to->at;
 }
 
 static __noinline __u64 put_cgroup(struct scratch *to, __u64 at, struct task_struct *task)
@@ -156,6 +161,7 @@ static __noinline __u64 put_cgroup(struct scratch *to, __u64 at, struct task_str
 	__u64 limit = at + TAWON_CGROUP_MAX - 256;
 	int step;
 
+	to->at = at;
 	for (step = 0; step < 8; step++) {
 		struct kernfs_node *parent;
 		long len;
@@ -163,16 +169,17 @@ static __noinline __u64 put_cgroup(struct scratch *to, __u64 at, struct task_str
 		if (!node)
 			break;
 		parent = kernfs_parent(node);
+		at = to->at;
 		barrier_var(at);
 		if (!parent || at > limit || at > TAWON_EXEC_DATA - 256)
 			break;
 		len = bpf_probe_read_kernel_str(to->data + at, 256, BPF_CORE_READ(node, name));
 		if (len <= 0 || len > 256)
 			break;
-		at += len;
+		to->at = at + len;
 		node = parent;
 	}
-	return at;
+	return to->at;
 }
 
 /* sched_process_exec, since 3.4: behind the point of no return, in the context of the task, with its new

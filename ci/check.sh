@@ -25,6 +25,8 @@ LOGS=target/ci
 VM_DEADLINE=420
 PASSED=0 FAILED=0 SKIPPED=0
 export CARGO_TERM_COLOR=never CARGO_TERM_PROGRESS_WHEN=never
+# Nobody opens a debugger or builds twice there: half of the time and space.
+[ -z "${CI:-}" ] || export CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_INCREMENTAL=0
 
 main() {
     local gate=${1:-}

@@ -119,7 +119,7 @@ build() {
     RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 \
         LIBBPF_SYS_LIBRARY_PATH="$STATIC/lib:$LIBRARIES" LIBPCAP_LIBDIR="$STATIC/lib" \
         cargo test --locked --no-run --test kernel --features libbpf-sys/static --target $HOST \
-        --target-dir "$STATIC" --message-format json >"$STATIC/build.json" || fail "the static build failed"
+        --target-dir "$STATIC" --message-format json-render-diagnostics >"$STATIC/build.json" || fail "the static build failed"
     jq -r 'select(.executable != null) | .executable' "$STATIC/build.json"
 }
 

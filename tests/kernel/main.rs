@@ -2,5 +2,6 @@
 
 mod capture;
 mod machine;
+mod programs;
 #[path = "../support/mod.rs"]
 mod support;
