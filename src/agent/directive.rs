@@ -28,7 +28,7 @@ pub struct Life {
     start_at: Option<Timestamp>,
     stop_at: Option<Timestamp>,
     duration: Option<Duration>,
-    /// When a duration without startAt began: at the first run.
+    /// When a duration without startAt began: when the sources of the first run were attached.
     began: Option<Instant>,
     state: State,
     /// Since when it is in this state.
@@ -140,6 +140,16 @@ impl Life {
         }
     }
 
+    /// The sources are attached: the run counts from here, and so does a duration without startAt where
+    /// this is the first run. To be called after `Start`, however long loading took.
+    pub fn attached(&mut self, now: Now) {
+        if let State::Running { from } = &mut self.state {
+            *from = now.mono;
+            self.since = now.wall;
+            self.began.get_or_insert(now.mono);
+        }
+    }
+
     /// Its source came to its end (Completed), or it is not wanted any more (Stopped). True where a run
     /// is to be drained now; a failure that waits for its retry is not tried again after Stopped.
     pub fn end(&mut self, why: End, now: Now) -> bool {
@@ -222,7 +232,6 @@ impl Life {
     }
 
     fn start(&mut self, now: Now) -> Action {
-        self.began.get_or_insert(now.mono);
         self.runs += 1;
         self.enter(State::Running { from: now.mono }, now);
         Action::Start
@@ -285,9 +294,17 @@ mod tests {
         Some(Duration::from_secs(seconds))
     }
 
-    /// Asks every second from `from` to `to` and notes what was to be done when.
+    /// Asks every second from `from` to `to` and notes what was to be done when. Sources attach at once.
     fn actions(life: &mut Life, from: u64, to: u64) -> Vec<(u64, Action)> {
-        (from..=to).filter_map(|second| life.poll(at(second)).map(|action| (second, action))).collect()
+        (from..=to).filter_map(|second| start(life, at(second)).map(|action| (second, action))).collect()
+    }
+
+    fn start(life: &mut Life, now: Now) -> Option<Action> {
+        let action = life.poll(now);
+        if action == Some(Action::Start) {
+            life.attached(now);
+        }
+        action
     }
 
     fn run(status: End, length: u64) -> Option<Run> {
@@ -322,6 +339,20 @@ mod tests {
     }
 
     #[test]
+    fn loading_programs_takes_nothing_from_a_run_and_its_duration() {
+        let mut life = Life::new(&Directive { duration: seconds(2), ..directive() }, at(0));
+        assert_eq!(life.poll(at(0)), Some(Action::Start));
+        assert_eq!((0..60).find_map(|second| life.poll(at(second))), None, "while its programs are loaded");
+        life.attached(at(60));
+        assert_eq!(life.deadline(at(60)), Some(at(62).mono));
+        assert_eq!(actions(&mut life, 60, 100), [(62, Action::End)]);
+        assert_eq!(life.drained(at(62)), run(End::Completed, 2));
+        let mut window = Life::new(&Directive { start_at: wall(0), duration: seconds(2), ..directive() }, at(0));
+        assert_eq!(window.poll(at(0)), Some(Action::Start));
+        assert_eq!(window.poll(at(2)), Some(Action::End), "a window is absolute");
+    }
+
+    #[test]
     fn start_at_with_duration_is_an_absolute_window() {
         let window = Directive { start_at: wall(10), duration: seconds(20), ..directive() };
         let mut early = Life::new(&window, at(0));
@@ -350,10 +381,10 @@ mod tests {
         let mut life = Life::new(&Directive { start_at: wall(100), duration: seconds(10), ..directive() }, at(0));
         assert_eq!(life.poll(at(1)), None);
         let set = |second: u64| Now { mono: at(second).mono, wall: at(second + 99).wall };
-        assert_eq!(life.poll(set(2)), Some(Action::Start));
+        assert_eq!(start(&mut life, set(2)), Some(Action::Start));
         assert_eq!(life.deadline(set(2)), Some(at(11).mono));
         let mut relative = Life::new(&Directive { duration: seconds(10), ..directive() }, at(0));
-        assert_eq!(relative.poll(at(0)), Some(Action::Start));
+        assert_eq!(start(&mut relative, at(0)), Some(Action::Start));
         assert_eq!(relative.poll(set(9)), None, "a duration is not told by the wall clock");
         assert_eq!(relative.poll(set(10)), Some(Action::End));
     }
@@ -362,7 +393,7 @@ mod tests {
     fn a_failed_one_is_tried_again_after_one_second_doubling_to_five_minutes() {
         let mut life = Life::new(&directive(), at(0));
         let mut now = 0;
-        assert_eq!(life.poll(at(now)), Some(Action::Start));
+        assert_eq!(start(&mut life, at(now)), Some(Action::Start));
         for (attempt, back_off) in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300].into_iter().enumerate() {
             assert_eq!(life.fail("no BTF".to_owned(), at(now)), attempt == 0, "the same error is news once");
             assert_eq!(life.drained(at(now)), run(End::Failed, 0));
@@ -379,7 +410,7 @@ mod tests {
     fn a_run_that_lasted_begins_its_back_off_anew() {
         let mut life = Life::new(&directive(), at(0));
         for (from, length, back_off) in [(0, 0, 1), (1, 0, 2), (3, 299, 4), (306, 300, 1)] {
-            assert_eq!(life.poll(at(from)), Some(Action::Start));
+            assert_eq!(start(&mut life, at(from)), Some(Action::Start));
             life.fail("x".to_owned(), at(from + length));
             life.drained(at(from + length));
             assert_eq!(life.deadline(at(from + length)), Some(at(from + length + back_off).mono));
@@ -389,13 +420,13 @@ mod tests {
     #[test]
     fn a_failed_one_is_not_tried_again_once_its_time_is_over_or_it_is_stopped() {
         let mut life = Life::new(&Directive { duration: seconds(2), ..directive() }, at(0));
-        assert_eq!(life.poll(at(0)), Some(Action::Start));
+        assert_eq!(start(&mut life, at(0)), Some(Action::Start));
         life.fail("x".to_owned(), at(1));
         life.drained(at(1));
         assert_eq!(actions(&mut life, 1, 100), []);
         assert_eq!(life.state(), State::Ended(End::Failed));
         let mut stopped = Life::new(&directive(), at(0));
-        assert_eq!(stopped.poll(at(0)), Some(Action::Start));
+        assert_eq!(start(&mut stopped, at(0)), Some(Action::Start));
         stopped.fail("x".to_owned(), at(0));
         stopped.drained(at(0));
         assert!(!stopped.end(End::Stopped, at(0)), "there is no run to drain");

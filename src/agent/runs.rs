@@ -43,6 +43,7 @@ impl Agent {
             Some(Ok(capture)) => {
                 let mut run = Box::new(CaptureRun { capture, pipeline, fds: Vec::new(), ready: Vec::new() });
                 self.register(&mut run);
+                slot.life.attached(now);
                 slot.place = Place::Capture(run);
             }
             Some(Err(error)) => self.fail(slot, format!("capture: {error}"), now),
@@ -65,6 +66,7 @@ impl Agent {
         };
         let Some(bit) = bit else { return self.fail(slot, "64 directives have this source already".to_owned(), now) };
         self.sources.processes.watchers.add(hooks as usize, bit, slot.directive.condition.clone());
+        slot.life.attached(now);
         slot.place = Place::Tap(hooks, bit);
         match hooks {
             Hooks::Exec => {

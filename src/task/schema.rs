@@ -1,14 +1,19 @@
 //! The JSON Schemas (draft 2020-12) of records: of each record type, and of a whole line.
 
-use schemars::{Schema, json_schema};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, json_schema};
 use serde_json::{Value, json};
 
 use super::Kind;
 use super::processing::h2;
+use super::source::exec::record::ExecRecord;
+use super::source::flows::record::FlowRecord;
 
 /// The schema of a record type's `data`; None where it is not written down.
 pub fn record(kind: Kind) -> Option<Schema> {
     match kind {
+        Kind::Exec => Some(of::<ExecRecord<'_>>("exec")),
+        Kind::Flow => Some(of::<FlowRecord<'_>>("flow")),
         Kind::H2 => Some(h2::schema()),
         Kind::RawPacket => Some(raw_packet()),
         _ => None,
@@ -52,6 +57,14 @@ pub fn line(kinds: &[Kind]) -> Value {
             "data": {"type": "array", "minItems": 1, "items": {"oneOf": entries}},
         },
     })
+}
+
+/// Of a type as it is written: what may be left out is not required.
+fn of<T: JsonSchema>(title: &str) -> Schema {
+    let mut schema = SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>();
+    schema.insert("title".to_owned(), title.into());
+    schema.insert("unevaluatedProperties".to_owned(), false.into());
+    schema
 }
 
 fn raw_packet() -> Schema {

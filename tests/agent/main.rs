@@ -7,6 +7,7 @@ mod destinations;
 mod directives_d;
 mod http;
 mod readme;
+mod schemas;
 mod scripts;
 #[path = "../support/mod.rs"]
 mod support;

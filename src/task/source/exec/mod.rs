@@ -2,7 +2,7 @@
 //! watch map true, so it is loaded whenever any kernel source runs.
 
 mod engine;
-mod record;
+pub mod record;
 
 pub use engine::{Engine, Options};
 pub use record::{ExecRecord, Parent, State, Status};

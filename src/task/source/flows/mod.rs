@@ -2,7 +2,7 @@
 
 mod engine;
 mod listeners;
-mod record;
+pub mod record;
 mod tracked;
 
 pub use engine::{Engine, Options};
