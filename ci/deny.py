@@ -14,11 +14,26 @@ def main() -> int:
     metadata = json.load(sys.stdin)
     linked = {node["id"] for node in metadata["resolve"]["nodes"]}
     crates = [package for package in metadata["packages"] if package["id"] in linked]
-    findings = [*licences(rules, crates), *banned(rules, crates), *duplicates(rules, crates), *sources(rules, crates)]
+    shipped = [package for package in crates if package["id"] in needed_to_run(metadata["resolve"])]
+    findings = [*licences(rules, crates), *banned(rules, crates), *duplicates(rules, shipped), *sources(rules, crates)]
     for finding in findings:
         print(finding)
     print(f"{len(crates)} crates looked at")
     return 1 if findings or not crates else 0
+
+
+def needed_to_run(resolve):
+    """The crates that the program itself depends on, those for tests and build scripts left out."""
+    nodes = {node["id"]: node for node in resolve["nodes"]}
+    found, todo = set(), [resolve["root"]]
+    while todo:
+        crate = todo.pop()
+        if crate not in found:
+            found.add(crate)
+            for needed in nodes[crate]["deps"]:
+                if any(kind["kind"] is None for kind in needed["dep_kinds"]):
+                    todo.append(needed["pkg"])
+    return found
 
 
 def licences(rules, crates):
