@@ -11,5 +11,6 @@ mod dns;
 mod h2;
 mod headers;
 mod hpack;
+mod pfcp;
 mod reassembly;
 mod scrape;

@@ -8,5 +8,7 @@ pub mod packets;
 pub mod prometheus;
 pub mod promtool;
 pub mod replay;
+pub mod scapy;
 pub mod stories;
+pub mod tasks;
 pub mod tshark;

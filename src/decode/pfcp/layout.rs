@@ -68,6 +68,8 @@ pub enum Scalar {
     NumberRest,
     /// An identifier of so many octets.
     Hex(u8),
+    /// 20 bits below 4 spare ones (clause 8.2.5).
+    FlowLabel,
     /// A code point of so many octets.
     Code(u8, Names),
     /// An IE's type.
@@ -152,10 +154,14 @@ impl<'a> Walk<'a> {
     fn field(&mut self, field: &'static Field, visit: &mut impl Visit<'a>) -> Result<(), Error> {
         match field {
             Field::Octet { flags, parts } => self.octet(flags, parts, visit)?,
+            // What is empty is not told: it says nothing.
+            Field::One(_, scalar) if self.reader.is_empty() && scalar.may_be_empty() => {}
             Field::One(name, scalar) => visit.field(name, scalar.read(&mut self.reader)?),
             Field::Sized(name, octets, scalar) => {
                 let mut inner = self.sized(*octets)?;
-                visit.field(name, scalar.read(&mut inner)?);
+                if !inner.is_empty() {
+                    visit.field(name, scalar.read(&mut inner)?);
+                }
             }
             Field::RestBut(name, less, scalar) => {
                 let length = self.reader.remaining().checked_sub(*less).ok_or(Error::Truncated)?;
@@ -265,6 +271,10 @@ impl<'a> Walk<'a> {
 }
 
 impl Scalar {
+    const fn may_be_empty(self) -> bool {
+        matches!(self, Scalar::Text | Scalar::Name | Scalar::Digits | Scalar::Bytes)
+    }
+
     fn read<'a>(self, reader: &mut Reader<'a>) -> Result<Value<'a>, Error> {
         Ok(match self {
             Scalar::Number(octets) => Value::Number(number(reader, octets)?),
@@ -280,6 +290,7 @@ impl Scalar {
                 Value::Number(number(reader, octets)?)
             }
             Scalar::Hex(octets) => Value::Hex(number(reader, octets)?, octets),
+            Scalar::FlowLabel => Value::Hex(u64::from(reader.u24()? & 0x000f_ffff), 3),
             Scalar::Code(octets, names) => named(number(reader, octets)?, names),
             Scalar::IeType => {
                 let code = reader.u16()?;
@@ -332,4 +343,77 @@ fn labels(bytes: &[u8]) -> bool {
         }
     }
     !bytes.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::decode::pfcp::{Body, definition};
+
+    /// Each name that fields can have, with how often one value may have it.
+    fn names(fields: &'static [Field], into: &mut HashMap<&'static str, u32>) {
+        for field in fields {
+            match field {
+                Field::Octet { flags, parts } => {
+                    let parts = parts.iter().map(|part| part.name);
+                    flags.iter().copied().chain(parts).filter(|name| !name.is_empty()).for_each(|name| {
+                        *into.entry(name).or_default() += 1;
+                    });
+                }
+                Field::One(name, _)
+                | Field::Sized(name, ..)
+                | Field::RestBut(name, ..)
+                | Field::List(name, ..)
+                | Field::SizedList(name, ..) => *into.entry(name).or_default() += 1,
+                Field::If(_, inner) | Field::All(_, inner) | Field::Optional(inner) => names(inner, into),
+                // Their cases exclude each other.
+                Field::Unless(..) | Field::Switch(_) => {}
+                Field::VlanTag(vid) => *into.entry(vid).or_default() += 1,
+                Field::Flagged15(flag, name) => {
+                    *into.entry(flag).or_default() += 1;
+                    *into.entry(name).or_default() += 1;
+                }
+                Field::Spare(_) => {}
+            }
+        }
+    }
+
+    #[test]
+    fn no_value_has_two_fields_of_one_name() {
+        for definition in (0..=u16::MAX).filter_map(definition) {
+            if let Body::Fields(fields) = definition.body {
+                let mut found = HashMap::new();
+                names(fields, &mut found);
+                assert!(found.values().all(|count| *count == 1), "{}: {found:?}", definition.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_layout_ends_without_panic_whatever_its_octets_are() {
+        struct Count(usize);
+        impl<'a> Visit<'a> for Count {
+            fn field(&mut self, _: &'static str, _: Value<'a>) {
+                self.0 += 1;
+            }
+            fn list(&mut self, _: &'static str) {}
+            fn item(&mut self, _: Value<'a>) {
+                self.0 += 1;
+            }
+            fn end(&mut self) {}
+        }
+        for definition in (0..=u16::MAX).filter_map(definition) {
+            let Body::Fields(fields) = definition.body else { continue };
+            for fill in [0, 1, 2, 0x0f, 0x55, 0x7f, 0x80, 0xaa, 0xff] {
+                let value = [fill; 600];
+                for length in (0..80).chain([255, 256, 300, 600]) {
+                    let mut count = Count(0);
+                    let _ = walk(fields, &value[..length], &mut count);
+                    assert!(count.0 <= length * 8 + 8, "{} of {length} octets gave {}", definition.name, count.0);
+                }
+            }
+        }
+    }
 }

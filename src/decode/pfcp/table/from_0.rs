@@ -3,7 +3,7 @@
 use super::super::ie::{Body, Definition};
 use super::super::layout::Field::{All, If, List, One, Optional, Sized, SizedList, Spare, Switch, Unless};
 use super::super::layout::Scalar::{
-    Bytes, Code, Hex, IeType, Ipv4, Ipv6, Name, Number, NumberRest, Octets, Text, Text16, Time,
+    Bytes, Code, FlowLabel, Hex, IeType, Ipv4, Ipv6, Name, Number, NumberRest, Octets, Text, Text16, Time,
 };
 use super::super::layout::{Count, Field, Part};
 use super::super::names;
@@ -44,7 +44,7 @@ pub(super) static IES: &[Definition] = &[
         If(1, &[Sized("flowDescription", 2, Text)]),
         If(2, &[One("tosTrafficClass", Hex(2))]),
         If(4, &[One("securityParameterIndex", Hex(4))]),
-        If(8, &[One("flowLabel", Hex(3))]),
+        If(8, &[One("flowLabel", FlowLabel)]),
         If(16, &[One("sdfFilterId", Number(4))]),
     ]),
     ie!(24, "Application ID", [One("applicationIdentifier", Text)]),
@@ -130,7 +130,7 @@ pub(super) static IES: &[Definition] = &[
         flags!["fd", "url", "dn", "cp", "dnp", "afd", "aurl", "adnp"],
         Spare(1),
         If(1, &[Sized("flowDescription", 2, Text)]),
-        If(2, &[Sized("url", 2, Text)]),
+        If(2, &[Sized("urlValue", 2, Text)]),
         If(4, &[Sized("domainName", 2, Text)]),
         If(8, &[Sized("customPfdContent", 2, Bytes)]),
         If(16, &[Sized("domainNameProtocol", 2, Text)]),

@@ -124,7 +124,7 @@ pub(super) static IES: &[Definition] = &[
         Sized("ipAddressOfTraceCollectionEntity", 1, Address),
     ]),
     ie!(153, "Framed-Route", [One("framedRoute", Text)]),
-    ie!(154, "Framed-Routing", [One("framedRouting", Number(4))]),
+    ie!(154, "Framed-Routing", [One("framedRouting", Bytes)]),
     ie!(155, "Framed-IPv6-Route", [One("framedIpv6Route", Text)]),
     ie!(156, "Time Stamp", [One("timeStampValue", Time)]),
     ie!(157, "Averaging Window", [One("averagingWindow", Number(4))]),

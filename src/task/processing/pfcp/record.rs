@@ -1,5 +1,7 @@
 //! The `pfcp` record of records.md, written by walking through the message.
 
+use std::io::Write;
+
 use super::ids::{self, Ids};
 use crate::decode::pfcp::layout::{Value, Visit, walk};
 use crate::decode::pfcp::{Body, Ie, Ies, MAX_DEPTH, Message, message_name};
@@ -299,15 +301,21 @@ fn plmn(out: &mut Vec<u8>, [first, second, third]: [u8; 3]) {
 
 /// RFC 3339 without fractions.
 fn time(out: &mut Vec<u8>, seconds: u32) {
-    let since_1970 = match seconds & 0x8000_0000 {
-        0 => u64::from(seconds) + NTP_SECOND_ERA - NTP_EPOCH,
-        _ => u64::from(seconds) - NTP_EPOCH,
+    let since_1900 = u64::from(seconds) + if seconds & 0x8000_0000 == 0 { NTP_ERA } else { 0 };
+    // The calendar repeats after 28 years, so what is before 1970 is written as its like of 1996 or 1997.
+    let (since_1970, years) = match since_1900.checked_sub(NTP_EPOCH) {
+        Some(since_1970) => (since_1970, 0),
+        None => (since_1900 + CYCLE - NTP_EPOCH, 28),
     };
     let at = out.len();
     // Writing into memory cannot fail.
-    let _ = std::io::Write::write_fmt(out, format_args!("{}", Timestamp(since_1970 * 1_000_000_000)));
+    let _ = write!(out, "{}", Timestamp(since_1970 * 1_000_000_000));
     out.truncate(at + "2026-11-22T16:00:00".len());
     out.push(b'Z');
+    if years > 0 {
+        let year: &[u8; 4] = if out[at + 3] == b'6' { b"1968" } else { b"1969" };
+        out[at..at + 4].copy_from_slice(year);
+    }
 }
 
 fn cause_name(ies: Ies<'_>) -> Option<&'static str> {
@@ -337,4 +345,38 @@ const CAUSE: u16 = 19;
 /// Seconds from 1900 to 1970.
 const NTP_EPOCH: u64 = 2_208_988_800;
 /// Seconds of one era of NTP.
-const NTP_SECOND_ERA: u64 = 1 << 32;
+const NTP_ERA: u64 = 1 << 32;
+/// Seconds of 28 years.
+const CYCLE: u64 = 10_227 * 86_400;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_ntp_lie_between_1968_and_2104() {
+        for (seconds, expected) in [
+            (0x8000_0000, "1968-01-20T03:14:08Z"),
+            (2_208_988_799, "1969-12-31T23:59:59Z"),
+            (2_208_988_800, "1970-01-01T00:00:00Z"),
+            (u32::MAX, "2036-02-07T06:28:15Z"),
+            (0, "2036-02-07T06:28:16Z"),
+            (0x7fff_ffff, "2104-02-26T09:42:23Z"),
+        ] {
+            let mut out = Vec::new();
+            time(&mut out, seconds);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn digits_and_networks_are_written_as_people_write_them() {
+        let mut out = Vec::new();
+        tbcd(&mut out, &[0x62, 0x02, 0x71, 0xf3]);
+        out.push(b' ');
+        plmn(&mut out, [0x62, 0xf2, 0x10]);
+        out.push(b' ');
+        plmn(&mut out, [0x13, 0x00, 0x14]);
+        assert_eq!(String::from_utf8(out).unwrap(), "2620173 262-01 310-410");
+    }
+}
