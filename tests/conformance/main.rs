@@ -14,3 +14,4 @@ mod hpack;
 mod pfcp;
 mod reassembly;
 mod scrape;
+mod tls;

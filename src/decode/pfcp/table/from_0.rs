@@ -126,7 +126,7 @@ pub(super) static IES: &[Definition] = &[
         parts![("nodeIdType", 0, 4, names::NODE_ID_TYPES)],
         Switch(&[(0, &[One("nodeIdValue", Ipv4)]), (1, &[One("nodeIdValue", Ipv6)]), (2, &[One("nodeIdValue", Name)])]),
     ]),
-    ie!(61, "PFD Contents", [
+    ie!(61, "PFD contents", [
         flags!["fd", "url", "dn", "cp", "dnp", "afd", "aurl", "adnp"],
         Spare(1),
         If(1, &[Sized("flowDescription", 2, Text)]),
