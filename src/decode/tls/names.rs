@@ -184,6 +184,8 @@ mod tests {
         for table in [CIPHERS, EXTENSIONS, GROUPS, SIGNATURE_SCHEMES] {
             assert!(table.is_sorted_by(|a, b| a.0 < b.0));
         }
+        let names: std::collections::HashSet<_> = CIPHERS.iter().map(|entry| entry.1).collect();
+        assert_eq!(names.len(), CIPHERS.len());
         assert!(ALERTS.is_sorted_by(|a, b| a.0 < b.0));
         assert_eq!(cipher(0x1301), Some("TLS_AES_128_GCM_SHA256"));
         assert_eq!(cipher(0x0a0a), None);
