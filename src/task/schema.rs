@@ -5,7 +5,7 @@ use schemars::{JsonSchema, Schema, json_schema};
 use serde_json::{Value, json};
 
 use super::Kind;
-use super::processing::h2;
+use super::processing::{ecpri, h2, pfcp, tlsheaders};
 use super::source::exec::record::ExecRecord;
 use super::source::flows::record::FlowRecord;
 
@@ -16,6 +16,9 @@ pub fn record(kind: Kind) -> Option<Schema> {
         Kind::Flow => Some(of::<FlowRecord<'_>>("flow")),
         Kind::H2 => Some(h2::schema()),
         Kind::RawPacket => Some(raw_packet()),
+        Kind::TlsHeaders => Some(tlsheaders::schema()),
+        Kind::Pfcp => Some(pfcp::schema()),
+        Kind::Ecpri => Some(ecpri::schema()),
         _ => None,
     }
 }

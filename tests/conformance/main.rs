@@ -1,6 +1,7 @@
 //! Decoders and tasks against material from outside and against independent decoders.
 
 mod conditions;
+mod decoders;
 mod destinations;
 mod metrics;
 #[path = "../support/mod.rs"]
@@ -8,6 +9,7 @@ mod support;
 
 mod capture_file;
 mod dns;
+mod ecpri;
 mod h2;
 mod headers;
 mod hpack;

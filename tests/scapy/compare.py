@@ -59,17 +59,30 @@ def walk(node, field):
 
 def dissected(capture, protocol):
     """Messages as tshark sees them, frame by frame."""
-    command = ["tshark", "-r", capture, "-T", "pdml", "-J", protocol, "-o", "ip.check_checksum:FALSE"]
+    # O-RAN's dissector takes over what it can make sense of.
+    more = ["--disable-protocol", "oran_fh_cus", "-d", "udp.port==5555,ecpri"] if protocol == "ecpri" else []
+    command = ["tshark", "-r", capture, "-T", "pdml", "-J", protocol, *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         for _, element in ElementTree.iterparse(process.stdout):
             if element.tag != "packet":
                 continue
             for proto in element.iter("proto"):
                 if proto.get("name") == protocol:
-                    header = Node(None, None)
-                    walk(header, proto)
-                    yield header
+                    yield from messages(proto)
             element.clear()
+
+
+def messages(proto):
+    """The messages of one proto: eCPRI's have several where they are concatenated."""
+    parts = [[]]
+    for field in proto:
+        if field.get("name") == "ecpri.header" and parts[-1]:
+            parts.append([])
+        parts[-1].append(field)
+    for part in parts:
+        header = Node(None, None)
+        walk(header, part)
+        yield header
 
 
 KINDS = {}
@@ -200,6 +213,12 @@ def time(shows, ours):
         return False
     month, day, year, clock = found.groups()
     return f"{year}-{MONTHS.index(month) + 1:02}-{int(day):02}T{clock}Z" == ours
+
+
+@kind
+def datasize(shows, ours):
+    """How many octets they are."""
+    return isinstance(ours, int) and len(shows[0][1]) == 2 * ours
 
 
 @kind

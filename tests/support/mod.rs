@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod alloc;
 pub mod h2;
+pub mod messages;
 pub mod packets;
 pub mod prometheus;
 pub mod promtool;

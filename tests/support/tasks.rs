@@ -98,14 +98,7 @@ pub fn build(task: &str, options: &[(&'static str, Value)], context: &Context) -
 }
 
 pub fn context(metrics: Arc<Metrics>, packets: bool) -> Context {
-    Context {
-        tawon_id: "test".into(),
-        hostname: "host".into(),
-        directive: "test".into(),
-        metrics,
-        redact: Arc::new([]),
-        packets,
-    }
+    Context { metrics, packets, ..super::replay::context() }
 }
 
 /// What a source would have seen.

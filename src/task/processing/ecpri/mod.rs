@@ -2,8 +2,10 @@
 //! over UDP; one record per message.
 
 mod record;
+mod schema;
 
 use self::record::Ecpri;
+pub use self::schema::schema;
 use super::parse::{Counts, Status};
 use super::streams::Streams;
 use crate::decode::ecpri::{EaxcWidths, Message, Wrong, message_name};
@@ -40,9 +42,10 @@ pub static SPEC: Spec = Spec {
 
 fn build(options: &Options, context: &Context) -> Result<Box<dyn Task>, String> {
     let ports: Box<[u16]> = options.ports("udpPorts").into();
+    let limits = Limits { bytes: Limits::default().bytes.min(context.memory as usize), ..Limits::default() };
     let select = Select { tcp: false, udp: true, ports: ports.clone() };
     Ok(Box::new(EcpriTask {
-        streams: (!ports.is_empty()).then(|| Streams::new(context, "ecpri", select, Limits::default())),
+        streams: (!ports.is_empty()).then(|| Streams::new(context, "ecpri", select, limits)),
         parser: Parser {
             ports,
             eaxc: widths(options.words("eaxc"))?,

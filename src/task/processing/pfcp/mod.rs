@@ -2,9 +2,11 @@
 
 mod ids;
 mod record;
+mod schema;
 
 use self::ids::Ids;
 use self::record::Pfcp;
+pub use self::schema::schema;
 use super::parse::{Counts, Status};
 use super::streams::Streams;
 use crate::decode::Reader;
@@ -35,9 +37,10 @@ fn build(options: &Options, context: &Context) -> Result<Box<dyn Task>, String> 
         return Err("`ports` needs at least one port".to_owned());
     }
     let ports: Box<[u16]> = options.ports("ports").into();
+    let limits = Limits { bytes: Limits::default().bytes.min(context.memory as usize), ..Limits::default() };
     let select = Select { tcp: false, udp: true, ports: ports.clone() };
     Ok(Box::new(PfcpTask {
-        streams: Streams::new(context, "pfcp", select, Limits::default()),
+        streams: Streams::new(context, "pfcp", select, limits),
         parser: Parser { ports, packets: context.packets, counts: Counts::new(&context.metrics, "pfcp_parse_total") },
     }))
 }

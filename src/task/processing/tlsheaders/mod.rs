@@ -5,12 +5,14 @@
 mod certificate;
 mod datagrams;
 mod record;
+mod schema;
 mod stream;
 
 use prometheus::{IntCounter, IntGauge};
 
 use self::datagrams::Datagrams;
 use self::record::{Body, TlsHeaders};
+pub use self::schema::schema;
 use self::stream::Stream;
 use super::parse::{Counts, Status};
 use super::streams::{Streams, When};
@@ -33,7 +35,8 @@ pub static SPEC: Spec = Spec {
 };
 
 fn build(_: &Options, context: &Context) -> Result<Box<dyn Task>, String> {
-    let streams = Streams::new(context, "tlsheaders", Select::default(), Limits::default());
+    let limits = Limits { bytes: Limits::default().bytes.min(context.memory as usize / 2), ..Limits::default() };
+    let streams = Streams::new(context, "tlsheaders", Select::default(), limits);
     Ok(Box::new(TlsTask { streams, flows: Flows::new(context) }))
 }
 
@@ -54,6 +57,7 @@ struct Flows {
     table: Table<u64, Flow>,
     /// Bytes that all flows keep of unfinished records and messages.
     held: usize,
+    max_held: usize,
     output: Output,
     entries: IntGauge,
     bytes: IntGauge,
@@ -108,6 +112,7 @@ impl Flows {
         Flows {
             table: Table::default(),
             held: 0,
+            max_held: MAX_HELD.min(context.memory as usize / 4),
             output: Output {
                 counts: Counts::new(&context.metrics, "tlsheaders_parse_total"),
                 packets: context.packets,
@@ -149,7 +154,7 @@ impl Flows {
         if ended {
             self.table.remove(&id);
         }
-        while (self.table.len() > MAX_FLOWS || self.held > MAX_HELD) && self.evict() {
+        while (self.table.len() > MAX_FLOWS || self.held > self.max_held) && self.evict() {
             self.evictions.inc();
         }
     }
