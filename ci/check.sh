@@ -206,7 +206,9 @@ gate_test() {
 
 # The kernel tests from one static program in an emulated machine per kernel.
 gate_kernel() {
-    local versions=("$@") programs version before
+    local versions=("$@") programs version before python=/usr/bin/python3
+    local -a tools=(--tool bash --tool curl --tool "$python"
+        --add "$($python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')")
     [ $# -gt 0 ] || mapfile -t versions < <(sed -n 's/^\([0-9][0-9.]*\) .*/\1/p' ci/kernels.txt)
     mapfile -t programs < <(scripts/kernel-vm.sh build)
     if [ ${#programs[@]} -ne 2 ]; then
@@ -217,7 +219,7 @@ gate_kernel() {
     for version in "${versions[@]}"; do
         before=("$PASSED" "$FAILED" "$SKIPPED")
         tests "kernel $version" "kernel-$version.log" scripts/kernel-vm.sh run "$version" --deadline "$VM_DEADLINE" \
-            --env "TAWON_KERNEL=$version" --add "${programs[0]}" "${programs[1]}" --show-output
+            --env "TAWON_KERNEL=$version" "${tools[@]}" --add "${programs[0]}" "${programs[1]}" --show-output
         verifier_cost "$version" "$LOGS/kernel-$version.log"
         check "kernel types of $version" scripts/vmlinux.sh check "$version"
         echo "$(grep -m 1 '^kernel [0-9]' "$LOGS/kernel-$version.log" || echo "kernel $version did not start"):" \
@@ -235,7 +237,7 @@ verifier_cost() {
     if [ -n "${VERIFIER_RECORD:-}" ]; then
         {
             grep -m 1 '^#' ci/verifier.tsv
-            { grep -v -e '^#' -e "^$version"$'\t' ci/verifier.tsv && cat "$found"; } | sort -V
+            { grep -v -e '^#' -e "^$version"$'\t' ci/verifier.tsv; cat "$found"; } | sort -V
         } >"$LOGS/verifier.tsv"
         cp "$LOGS/verifier.tsv" ci/verifier.tsv
     fi
