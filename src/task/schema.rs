@@ -5,7 +5,7 @@ use schemars::{JsonSchema, Schema, json_schema};
 use serde_json::{Value, json};
 
 use super::Kind;
-use super::processing::{ecpri, h2, pfcp, tlsheaders};
+use super::processing::{dns, ecpri, h2, headers, pfcp, tlsheaders};
 use super::source::exec::record::ExecRecord;
 use super::source::flows::record::FlowRecord;
 
@@ -19,6 +19,8 @@ pub fn record(kind: Kind) -> Option<Schema> {
         Kind::TlsHeaders => Some(tlsheaders::schema()),
         Kind::Pfcp => Some(pfcp::schema()),
         Kind::Ecpri => Some(ecpri::schema()),
+        Kind::Headers => Some(headers::schema()),
+        Kind::Dns => Some(dns::schema()),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tawon::metrics::Metrics;
 use tawon::pipeline::{End, Event, Next, Pipeline, Task};
 use tawon::task::source::capture::{Batch, Capture};
-use tawon::task::{Build, Context, Options, Spec, Value};
+use tawon::task::{Build, Context, Kind, Options, Spec, Value};
 
 /// What a task is given in a run over packets.
 pub fn context() -> Context {
@@ -74,6 +74,22 @@ impl Task for Keep {
     }
 }
 
+/// Holds every record against the schema of its type.
+pub fn hold_to_schema(seen: &[Seen]) {
+    for (name, kind) in [("rawpacket", Kind::RawPacket), ("headers", Kind::Headers), ("dns", Kind::Dns)] {
+        let records: Vec<_> = seen.iter().flat_map(|seen| &seen.records).filter(|record| record.0 == name).collect();
+        if records.is_empty() {
+            continue;
+        }
+        let schema = serde_json::Value::from(tawon::task::schema::record(kind).unwrap());
+        let schema = jsonschema::draft202012::new(&schema).unwrap();
+        for record in records {
+            let errors: Vec<String> = schema.iter_errors(&record.1).map(|error| error.to_string()).collect();
+            assert!(errors.is_empty(), "{name}: {errors:#?} in {:#}", record.1);
+        }
+    }
+}
+
 /// Runs a file through processing tasks, each with its options, to its end.
 pub fn replay(
     path: &std::path::Path,
@@ -92,5 +108,7 @@ pub fn replay(
     while capture.batch(1000, &mut pipeline)? == Batch::More {}
     pipeline.close(End::Completed, capture.time().unwrap());
     drop(pipeline);
-    Ok(Rc::into_inner(keep.0).unwrap().into_inner())
+    let seen = Rc::into_inner(keep.0).unwrap().into_inner();
+    hold_to_schema(&seen);
+    Ok(seen)
 }

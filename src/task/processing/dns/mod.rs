@@ -6,6 +6,7 @@ mod stream;
 use hickory_proto::op::Message;
 
 use self::record::Dns;
+pub use self::record::schema;
 use self::stream::{Found, Messages};
 use super::parse::{Counts, Status};
 use super::streams::{Streams, When};

@@ -14,6 +14,58 @@ use crate::task::json::{self, Object};
 use crate::task::processing::text;
 use crate::task::record::Net;
 
+/// The JSON Schema of the record's `data`. What stands under `data` of a resource record follows its type.
+pub fn schema() -> schemars::Schema {
+    let records = || {
+        serde_json::json!({"type": "array", "items": {
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["name", "type", "class", "ttl", "data"],
+            "properties": {
+                "name": {"type": "string"},
+                "type": {"type": "string"},
+                "class": {"type": "string"},
+                "ttl": {"type": "integer", "minimum": 0},
+                "data": {"type": "object"},
+            },
+        }})
+    };
+    schemars::json_schema!({
+        "title": "dns",
+        "description": "A DNS message.",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["id", "response", "opcode", "rcode", "flags", "question", "answer", "authority", "additional"],
+        "properties": {
+            "id": {"type": "integer", "minimum": 0, "maximum": 65535},
+            "response": {"type": "boolean"},
+            "opcode": {"type": "string"},
+            "rcode": {"type": "string"},
+            "flags": {"type": "array", "items": {"enum": ["AA", "TC", "RD", "RA", "Z", "AD", "CD"]}},
+            "question": {"type": "array", "items": {
+                "type": "object",
+                "additionalProperties": false,
+                "required": ["name", "type", "class"],
+                "properties": {"name": {"type": "string"}, "type": {"type": "string"}, "class": {"type": "string"}},
+            }},
+            "answer": records(),
+            "authority": records(),
+            "additional": records(),
+            "edns": {
+                "type": "object",
+                "additionalProperties": false,
+                "required": ["version", "udpSize", "do", "options"],
+                "properties": {
+                    "version": {"type": "integer", "minimum": 0},
+                    "udpSize": {"type": "integer", "minimum": 0},
+                    "do": {"type": "boolean"},
+                    "options": {"type": "array", "items": {"type": "object", "required": ["code"]}},
+                },
+            },
+        },
+    })
+}
+
 /// One message.
 pub struct Dns<'a> {
     pub message: &'a Message,

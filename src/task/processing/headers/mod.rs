@@ -1,6 +1,7 @@
 //! `headers`: the headers of a frame, from the link layer to the transport, tunnels to a depth of 4.
 
 mod record;
+mod schema;
 
 use prometheus::IntCounter;
 
@@ -9,6 +10,8 @@ use crate::decode::Error;
 use crate::decode::layers::Layers;
 use crate::pipeline::{Event, Next, Task};
 use crate::task::{Build, Context, Kind, Options, Spec};
+
+pub use self::schema::schema;
 
 pub static SPEC: Spec = Spec {
     name: "headers",

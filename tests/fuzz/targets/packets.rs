@@ -1,0 +1,34 @@
+//! Frames of any bytes, cut or whole, through the header walk, the `headers` record and reassembly.
+//! Input: link type, then frames, each behind its captured length and the bytes that the capture cut off.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tawon::decode::layers::Layers;
+use tawon::decode::{Error, Reader};
+use tawon::flow::assembler::{Assembler, Limits, Select};
+use tawon::time::Instant;
+
+fuzz_target!(|data: &[u8]| {
+    let mut input = Reader::new(data);
+    let Ok(link_type) = input.u16() else { return };
+    let limits = Limits { flows: 8, bytes: 1 << 16, ..Limits::default() };
+    let mut assembler = Assembler::new(Select::default(), limits);
+    let mut now = Instant(0);
+    while let (Ok(length), Ok(cut), Ok(wait)) = (input.u16(), input.u8(), input.u8()) {
+        let frame = input.take(usize::from(length).min(input.remaining())).unwrap_or_default();
+        let wire = frame.len() + usize::from(cut);
+        for layer in Layers::new(link_type, frame, wire) {
+            assert!(cut > 0 || !matches!(layer, Err(Error::Truncated)), "a whole frame is never truncated");
+        }
+        now.0 += u64::from(wait) << 24;
+        assembler.push(link_type, frame, wire, now, &mut |segment| {
+            assert!(segment.bytes.len() as u64 <= segment.length);
+        });
+        assert!(assembler.len() <= 8);
+        assembler.tick(now, &mut |_| {});
+        if input.is_empty() {
+            break;
+        }
+    }
+    assembler.finish(now, &mut |_| {});
+});
