@@ -11,6 +11,8 @@ mod capture_file;
 mod dns;
 mod ecpri;
 mod h2;
+mod h2_captures;
+mod h2_counters;
 mod headers;
 mod hpack;
 mod pfcp;

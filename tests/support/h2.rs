@@ -27,6 +27,9 @@ pub struct Rig {
     /// Bytes per chunk; 0: as they are sent.
     pub cut: usize,
     started: HashMap<u64, bool>,
+    emitted: Vec<prometheus::IntCounter>,
+    opened: prometheus::IntCounter,
+    open: prometheus::IntGauge,
 }
 
 /// Keeps the JSON lines of records as they are.
@@ -76,7 +79,14 @@ impl Rig {
         };
         change(&mut context);
         let keep = Raw::default();
+        let emitted = context.metrics.counters("h2_round_trips_emitted");
+        let reasons = ["joined", "timeout", "rst_stream", "goaway", "connection_closed", "evicted", "gap", "shutdown"];
+        let mut emitted: Vec<_> = reasons.iter().map(|reason| emitted.with_label_values(&["true", reason])).collect();
+        emitted.push(context.metrics.counters("h2_round_trips_emitted").with_label_values(&["false", "complete"]));
         Rig {
+            emitted,
+            opened: context.metrics.counter("tawon_h2_streams_opened_total"),
+            open: context.metrics.gauge("h2_streams"),
             task: replay::task("h2", &context, set),
             kept: vec![Box::new(keep.clone())],
             keep,
@@ -251,16 +261,8 @@ impl Rig {
 
     /// The identity that holds at any moment.
     fn check(&self) {
-        let metrics = &self.context.metrics;
-        let emitted: u64 = metrics
-            .gather()
-            .iter()
-            .filter(|family| family.name() == "h2_round_trips_emitted")
-            .flat_map(|family| family.get_metric())
-            .map(|metric| metric.get_counter().get_value() as u64)
-            .sum();
-        let open = metrics.gauge("h2_streams").get() as u64;
-        assert_eq!(metrics.counter("tawon_h2_streams_opened_total").get(), emitted + open);
+        let emitted: u64 = self.emitted.iter().map(|counter| counter.get()).sum();
+        assert_eq!(self.opened.get(), emitted + self.open.get() as u64);
     }
 }
 

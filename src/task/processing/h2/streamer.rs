@@ -243,7 +243,11 @@ impl Link<'_, '_> {
         let draft = &self.shared.draft;
         let has = |tag: names::Tag| draft.pseudo & 1 << tag != 0;
         let whole = match side {
-            0 => has(names::METHOD) && (has(names::PATH) && has(names::SCHEME) || has(names::AUTHORITY)),
+            0 => {
+                let connects = draft.spans[usize::from(names::METHOD)].of(&draft.text) == b"CONNECT";
+                has(names::METHOD)
+                    && if connects { has(names::AUTHORITY) } else { has(names::PATH) && has(names::SCHEME) }
+            }
             _ => has(names::STATUS),
         };
         if !whole && draft.unknown == 0 && draft.missing.is_none() && draft.fields > 0 && !draft.wrong_pseudo {
