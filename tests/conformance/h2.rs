@@ -514,3 +514,38 @@ fn steps() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     server.push(frame(PING, ACK, 0, &[0; 8]));
     (client, server)
 }
+
+#[test]
+fn two_hundred_thousand_connections_stay_within_the_memory_they_may_take() {
+    let limit = 64u64 << 20;
+    let mut rig = Rig::with(&[("flower_max_flows", Value::Count(200_000))], |context| {
+        context.memory = limit;
+        context.packets = false;
+    });
+    rig.replace_destination(Box::new(Nothing));
+    let request =
+        [client_start(), frame(HEADERS, END_HEADERS, 1, &indexed(&[GET, &[("x", &"v".repeat(200))]].concat()))]
+            .concat();
+    let bytes = rig.context.metrics.gauges("tawon_table_bytes").with_label_values(&["h2"]);
+    let mut most = 0;
+    for flow in 0..200_000u64 {
+        let chunk = rig.plain(flow, Tx, &request);
+        rig.feed(&tawon::task::record::Chunk { start: true, offset: 0, ..chunk });
+        if flow % 10_000 == 0 {
+            rig.pass(1.0);
+            most = most.max(bytes.get());
+        }
+    }
+    assert!(most > limit as i64 / 2 && most <= limit as i64, "{most}");
+    let evicted = rig.context.metrics.counters("tawon_table_evictions_total").with_label_values(&["h2"]).get();
+    let kept = rig.context.metrics.gauge("h2_flower_flows").get() as u64;
+    assert_eq!(evicted + kept, 200_000);
+    assert!(evicted > 0);
+    rig.finish();
+}
+
+struct Nothing;
+
+impl tawon::pipeline::Task for Nothing {
+    fn event(&mut self, _: &tawon::pipeline::Event<'_>, _: &mut tawon::pipeline::Next<'_>) {}
+}
