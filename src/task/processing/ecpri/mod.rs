@@ -13,7 +13,7 @@ use crate::decode::ethernet::{Ethernet, Mac, Sll, Vlan};
 use crate::decode::{Reader, ethertype, link};
 use crate::flow::assembler::{Limits, Select};
 use crate::pipeline::{End, Event, Next, Task};
-use crate::task::record::{Chunk, Direction, Frame, Net};
+use crate::task::record::{Chunk, Frame};
 use crate::task::{Build, Context, Kind, Opt, Options, Spec, Type};
 use crate::time::Instant;
 
@@ -49,7 +49,6 @@ fn build(options: &Options, context: &Context) -> Result<Box<dyn Task>, String> 
         parser: Parser {
             ports,
             eaxc: widths(options.words("eaxc"))?,
-            packets: context.packets,
             counts: Counts::new(&context.metrics, "ecpri_parse_total"),
         },
     }))
@@ -76,7 +75,6 @@ struct EcpriTask {
 struct Parser {
     ports: Box<[u16]>,
     eaxc: Option<EaxcWidths>,
-    packets: bool,
     counts: Counts,
 }
 
@@ -87,7 +85,6 @@ enum Ends {
         src: Mac,
         dst: Mac,
     },
-    Udp(Net, Direction),
     /// Another record of the event tells, or nothing does.
     Untold,
 }
@@ -131,8 +128,7 @@ impl Parser {
             return;
         }
         let cut = chunk.length > chunk.bytes.len() as u64;
-        let ends = if self.packets { Ends::Udp(net, chunk.direction) } else { Ends::Untold };
-        self.pdu(chunk.bytes, cut, ends, event, next);
+        self.pdu(chunk.bytes, cut, Ends::Untold, event, next);
     }
 
     /// The messages of one frame or datagram.

@@ -7,7 +7,6 @@ use crate::decode::ecpri::{Body, EaxcWidths, Fault, Message, message_name};
 use crate::pipeline::Record;
 use crate::task::Kind;
 use crate::task::json::{self, Object};
-use crate::task::processing::text;
 
 /// One message.
 pub struct Ecpri<'a> {
@@ -43,7 +42,6 @@ impl Record for Ecpri<'_> {
         match self.ends {
             // Writing into memory cannot fail.
             Ends::Ethernet { src, dst } => drop(write!(out, "{src} > {dst} ")),
-            Ends::Udp(net, direction) => text::ends(out, Some((net, direction))),
             Ends::Untold => {}
         }
         out.extend_from_slice(b"eCPRI ");

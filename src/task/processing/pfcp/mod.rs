@@ -41,7 +41,7 @@ fn build(options: &Options, context: &Context) -> Result<Box<dyn Task>, String> 
     let select = Select { tcp: false, udp: true, ports: ports.clone() };
     Ok(Box::new(PfcpTask {
         streams: Streams::new(context, "pfcp", select, limits),
-        parser: Parser { ports, packets: context.packets, counts: Counts::new(&context.metrics, "pfcp_parse_total") },
+        parser: Parser { ports, counts: Counts::new(&context.metrics, "pfcp_parse_total") },
     }))
 }
 
@@ -52,7 +52,6 @@ struct PfcpTask {
 
 struct Parser {
     ports: Box<[u16]>,
-    packets: bool,
     counts: Counts,
 }
 
@@ -95,8 +94,7 @@ impl Parser {
                     Some(_) => Status::Ok,
                     None => Status::Unsupported,
                 });
-                let ends = self.packets.then_some((net, chunk.direction));
-                next.event(&event.with(&Pfcp { message, ids, ends }));
+                next.event(&event.with(&Pfcp { message, ids }));
             }
             // Clause 7.2.2.1: without FO nothing but padding follows.
             if !message.follow_on {

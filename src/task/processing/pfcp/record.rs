@@ -10,15 +10,12 @@ use crate::pipeline::Record;
 use crate::task::Kind;
 use crate::task::json::{self, Object};
 use crate::task::processing::text;
-use crate::task::record::{Direction, Net};
 use crate::time::Timestamp;
 
 /// One message.
 pub struct Pfcp<'a> {
     pub message: Message<'a>,
     pub ids: Ids<'a>,
-    /// Who sent it to whom, for the readable form, where no record before it tells.
-    pub ends: Option<(Net, Direction)>,
 }
 
 impl Record for Pfcp<'_> {
@@ -65,7 +62,6 @@ impl Record for Pfcp<'_> {
 
     fn text(&self, out: &mut Vec<u8>) {
         let message = &self.message;
-        text::ends(out, self.ends);
         match message_name(message.message_type) {
             Some(name) => out.extend_from_slice(name.as_bytes()),
             None => {

@@ -20,7 +20,7 @@ use crate::decode::tls::{Alert, Certificates, ClientHello, Handshake, ServerHell
 use crate::flow::assembler::{Limits, Select};
 use crate::flow::table::Table;
 use crate::pipeline::{End, Event, Next, Task};
-use crate::task::record::{Chunk, Direction};
+use crate::task::record::{Chunk, Direction, Net};
 use crate::task::{Build, Context, Kind, Options, Spec};
 use crate::time::Instant;
 
@@ -77,7 +77,6 @@ enum Flow {
 /// Where what was found goes.
 struct Output {
     counts: Counts,
-    packets: bool,
     /// Room for sorting code points.
     scratch: Vec<u16>,
 }
@@ -113,11 +112,7 @@ impl Flows {
             table: Table::default(),
             held: 0,
             max_held: MAX_HELD.min(context.memory as usize / 4),
-            output: Output {
-                counts: Counts::new(&context.metrics, "tlsheaders_parse_total"),
-                packets: context.packets,
-                scratch: Vec::new(),
-            },
+            output: Output { counts: Counts::new(&context.metrics, "tlsheaders_parse_total"), scratch: Vec::new() },
             entries: context.metrics.gauges("tawon_table_entries").with_label_values(&of_table),
             bytes: context.metrics.gauges("tawon_table_bytes").with_label_values(&of_table),
             evictions: context.metrics.counters("tawon_table_evictions_total").with_label_values(&of_table),
@@ -126,19 +121,20 @@ impl Flows {
     }
 
     fn chunk(&mut self, event: &Event<'_>, chunk: &Chunk<'_>, next: &mut Next<'_>) {
-        self.take(chunk, &mut |record| next.event(&event.with(record)));
+        self.take(chunk, None, &mut |record| next.event(&event.with(record)));
     }
 
     /// What comes without a frame of its own, since a gap was waited for in vain.
     fn late(&mut self, chunk: &Chunk<'_>, when: When, next: &mut Next<'_>) {
-        self.take(chunk, &mut |record| next.event(&Event::new(when.timestamp, when.at, record)));
+        let ends = chunk.net.map(|net| (net, chunk.direction));
+        self.take(chunk, ends, &mut |record| next.event(&Event::new(when.timestamp, when.at, record)));
     }
 
-    fn take(&mut self, chunk: &Chunk<'_>, pass: &mut dyn FnMut(&TlsHeaders<'_>)) {
+    fn take(&mut self, chunk: &Chunk<'_>, ends: Option<(Net, Direction)>, pass: &mut dyn FnMut(&TlsHeaders<'_>)) {
         let Some(id) = chunk.flow else {
             // Without a flow nothing ties chunks together: each stands for itself.
             let mut flow = Flow::new(chunk.datagram);
-            self.output.feed(&mut flow, chunk, pass);
+            self.output.feed(&mut flow, chunk, ends, pass);
             return flow.close(&mut |status| self.output.counts.add(status));
         };
         let at = match self.table.touch(&id) {
@@ -148,7 +144,7 @@ impl Flows {
         };
         let Some(flow) = self.table.at(at) else { return };
         let before = flow.held();
-        self.output.feed(flow, chunk, pass);
+        self.output.feed(flow, chunk, ends, pass);
         let ended = chunk.end.is_some() && flow.ended(chunk.direction);
         self.held = self.held + flow.held() - before;
         if ended {
@@ -216,11 +212,17 @@ impl Flow {
 }
 
 impl Output {
-    fn feed(&mut self, flow: &mut Flow, chunk: &Chunk<'_>, pass: &mut dyn FnMut(&TlsHeaders<'_>)) {
+    fn feed(
+        &mut self,
+        flow: &mut Flow,
+        chunk: &Chunk<'_>,
+        ends: Option<(Net, Direction)>,
+        pass: &mut dyn FnMut(&TlsHeaders<'_>),
+    ) {
         let mut other_protocol = false;
         let mut each = |found: Found<'_>| {
             other_protocol |= matches!(found, Found::Wrong(Status::NotMatching));
-            self.found(found, chunk, pass);
+            self.found(found, ends, pass);
         };
         let cut = chunk.length > chunk.bytes.len() as u64;
         let over = match flow {
@@ -249,7 +251,7 @@ impl Output {
         }
     }
 
-    fn found(&mut self, found: Found<'_>, chunk: &Chunk<'_>, pass: &mut dyn FnMut(&TlsHeaders<'_>)) {
+    fn found(&mut self, found: Found<'_>, ends: Option<(Net, Direction)>, pass: &mut dyn FnMut(&TlsHeaders<'_>)) {
         let (content_type, version, handshake_type, body) = match found {
             Found::Wrong(status) => return self.counts.add(status),
             Found::Alert { version, alert } => (content::ALERT, version, None, Ok(Body::Alert(alert))),
@@ -260,7 +262,6 @@ impl Output {
         };
         let Ok(body) = body else { return self.counts.add(Status::Malformed) };
         self.counts.add(Status::Ok);
-        let ends = chunk.net.filter(|_| self.packets).map(|net| (net, chunk.direction));
         pass(&TlsHeaders { content_type, version, handshake_type, body, ends });
     }
 

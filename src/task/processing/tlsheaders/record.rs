@@ -77,10 +77,9 @@ impl Record for TlsHeaders<'_> {
                     out.extend_from_slice(b" sni=");
                     text::printable(out, sni);
                 }
-                let offered = hello.supported_versions.iter().filter_map(names::version);
-                list(out, b" versions=", offered.map(str::as_bytes));
+                named(out, " versions=", hello.supported_versions.iter().filter_map(names::version));
                 if hello.supported_versions.is_empty() {
-                    list(out, b" version=", names::version(hello.legacy_version).map(str::as_bytes).into_iter());
+                    named(out, " version=", names::version(hello.legacy_version).into_iter());
                 }
                 list(out, b" alpn=", hello.alpn());
                 if hello.ech() {
@@ -94,8 +93,8 @@ impl Record for TlsHeaders<'_> {
                     if hello.is_hello_retry_request() { b"hello_retry_request" } else { b"server_hello" };
                 out.extend_from_slice(b"TLS ");
                 out.extend_from_slice(retry);
-                list(out, b" version=", names::version(hello.version()).map(str::as_bytes).into_iter());
-                list(out, b" cipher=", names::cipher(hello.cipher).map(str::as_bytes).into_iter());
+                named(out, " version=", names::version(hello.version()).into_iter());
+                named(out, " cipher=", names::cipher(hello.cipher).into_iter());
                 list(out, b" alpn=", hello.alpn.into_iter());
                 out.extend_from_slice(b" ja3s=");
                 out.extend_from_slice(ja3s);
@@ -192,6 +191,14 @@ fn code(o: &mut Object<'_>, key: &str, name: Option<&str>, code: u16) {
 fn ascii(o: &mut Object<'_>, key: &str, value: &[u8]) {
     // JA4 holds two bytes of a protocol name, which are ASCII letters or digits by its own rule.
     json::plain(o.key(key), value);
+}
+
+/// Names, a version's without its space.
+fn named<'a>(out: &mut Vec<u8>, label: &str, names: impl Iterator<Item = &'a str>) {
+    for (at, name) in names.enumerate() {
+        out.extend_from_slice(if at == 0 { label } else { "," }.as_bytes());
+        out.extend(name.bytes().filter(|byte| *byte != b' '));
+    }
 }
 
 fn list<'a>(out: &mut Vec<u8>, label: &[u8], values: impl Iterator<Item = &'a [u8]>) {
