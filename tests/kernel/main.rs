@@ -1,6 +1,7 @@
 //! Real kernel events, exact counts.
 
 mod capture;
+mod fronthaul;
 mod machine;
 mod programs;
 #[path = "../support/mod.rs"]
