@@ -21,6 +21,8 @@ impl Visitor for List {
 fuzz_target!(|data: &[u8]| {
     let Some((&first, rest)) = data.split_first() else { return };
     let (mut whole, mut joined) = (Decoder::new(), Decoder::joined());
+    // As large as what is kept of a table, so that neither forgets what is live.
+    whole.limit(Some(65_536));
     let mut scratch = Scratch::default();
     for (turn, block) in rest.chunks(usize::from(first).max(1)).enumerate() {
         let (mut all, mut some) = (List::default(), List::default());
