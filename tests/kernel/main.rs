@@ -1,8 +1,18 @@
 //! Real kernel events, exact counts.
 
+mod agent;
 mod capture;
+mod exec;
+mod flows;
 mod fronthaul;
 mod machine;
+mod owners;
 mod programs;
+mod reload;
+mod resets;
+mod rings;
 #[path = "../support/mod.rs"]
 mod support;
+mod udp;
+mod work;
+mod worker;

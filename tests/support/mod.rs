@@ -11,5 +11,6 @@ pub mod promtool;
 pub mod replay;
 pub mod scapy;
 pub mod stories;
+pub mod syscalls;
 pub mod tasks;
 pub mod tshark;

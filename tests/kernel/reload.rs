@@ -1,0 +1,138 @@
+//! Reloads while flows come and go: what does not change loses nothing.
+
+use std::collections::HashMap;
+use std::process::Command;
+
+use crate::agent::{Agent, Record};
+use crate::flows::directive;
+use crate::worker::{self, Worker};
+
+#[test]
+fn removing_one_directive_of_flows_takes_nothing_from_another() {
+    let name = worker::name("tk");
+    let both = format!("{}\n{}", named("kept", &name), named("removed", &name));
+    let agent = Agent::start(&both);
+    let mut worker = Worker::start(&name, &["ping-pong", "127.0.0.1:0"]);
+    worker.line();
+    agent.until("traffic", |records| records.len() > 2000);
+    agent.reload(&named("kept", &name));
+    agent.until_shows("directives_ran_total{status=\"stopped\",tawonID=\"test\"}", 1.0);
+    let then = agent.records();
+    agent.until("more traffic", |records| records.len() > then + 2000);
+    worker.go();
+    let done: usize = worker.end()[0].parse().unwrap();
+    let found = agent.wait_for_idle("flows");
+    assert_eq!(found.value("flow_msgs_lost"), 0.0);
+    agent.until_shows("flow_flows_tracked", 0.0);
+    let records = agent.stop();
+    let (kept, removed): (Vec<Record>, Vec<Record>) =
+        records.into_iter().partition(|record| record.directive == "kept");
+    whole(&kept, 2 * done);
+    // Each flow that it was told the start of it was told the end of, with or without one.
+    let mut open = HashMap::<&str, i32>::new();
+    for record in &removed {
+        *open.entry(record.text("flowID")).or_default() += if record.is("started") { 1 } else { -1 };
+    }
+    assert!(!removed.is_empty() && open.values().all(|balance| *balance == 0));
+}
+
+#[test]
+fn a_thousand_reloads_leave_a_shared_directive_and_the_machine_as_they_were() {
+    const RELOADS: usize = 1000;
+    let name = worker::name("tl");
+    let shared = named("shared", &name);
+    let other = "  - name: other\n    condition: {equal: {field: process.name, value: nobody}}\n    tasks:\n      \
+                 - {task: exec}\n      - {task: log}";
+    let with = format!("{shared}\n{other}");
+    let agent = Agent::start(&shared);
+    let reloaded = |times: usize| {
+        agent.wait(&format!("reload {times}"), || {
+            agent.scrape().value("tawon_config_reloads_total{status=\"success\"}") >= times as f64
+        });
+    };
+    for turn in 0..20 {
+        agent.reload(if turn % 2 == 0 { &with } else { &shared });
+        reloaded(turn + 1);
+    }
+    let before = Standing::of(&agent);
+    let mut worker = Worker::start(&name, &["ping-pong", "127.0.0.1:0"]);
+    worker.line();
+    agent.until("traffic", |records| records.len() > 100);
+    for turn in 20..RELOADS {
+        agent.reload(if turn % 2 == 0 { &with } else { &shared });
+        reloaded(turn + 1);
+    }
+    worker.go();
+    let done: usize = worker.end()[0].parse().unwrap();
+    let found = agent.wait_for_idle("flows");
+    assert_eq!(found.value("flow_msgs_lost"), 0.0);
+    agent.until_shows("flow_flows_tracked", 0.0);
+    agent.wait("the other directive has gone", || {
+        let found = agent.scrape();
+        let runs = |name: &str| found.opt(&format!("tawon_directive_runs_total{{directive=\"{name}\",status=\"stopped\"}}"));
+        assert_eq!(runs("shared").unwrap_or_default(), 0.0, "the shared one's run goes on");
+        runs("other") == Some(RELOADS as f64 / 2.0)
+    });
+    agent.wait("nothing is left over", || Standing::of(&agent).differs(&before).is_none());
+    let records = agent.stop();
+    assert!(records.iter().all(|record| record.directive == "shared"));
+    whole(&records, 2 * done);
+}
+
+/// Every flow once started and once ended.
+fn whole(records: &[Record], flows: usize) {
+    let mut seen = HashMap::<&str, (u32, u32)>::new();
+    for record in records {
+        let (started, ended) = seen.entry(record.text("flowID")).or_default();
+        match record.is("started") {
+            true => *started += 1,
+            false => *ended += 1,
+        }
+        assert!(record.is("started") || record.at("endedAt").is_string(), "{record:?}");
+    }
+    assert_eq!(seen.len(), flows);
+    assert_eq!(seen.values().filter(|times| **times != (1, 1)).count(), 0);
+}
+
+/// What the agent holds of the machine.
+#[derive(Debug)]
+struct Standing {
+    descriptors: usize,
+    kibibytes: usize,
+    programs: Option<usize>,
+}
+
+impl Standing {
+    fn of(agent: &Agent) -> Standing {
+        let proc = format!("/proc/{}", agent.pid());
+        let status = std::fs::read_to_string(format!("{proc}/status")).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        Standing {
+            descriptors: std::fs::read_dir(format!("{proc}/fd")).unwrap().count(),
+            kibibytes: resident.trim().trim_end_matches(" kB").parse().unwrap(),
+            programs: programs(agent.pid()),
+        }
+    }
+
+    fn differs(&self, before: &Standing) -> Option<String> {
+        // Tables grow to their working size once.
+        let grown = self.kibibytes > before.kibibytes + 16 * 1024;
+        let same = self.descriptors == before.descriptors && self.programs == before.programs && !grown;
+        (!same).then(|| format!("{before:?} before, {self:?} now"))
+    }
+}
+
+/// Loaded BPF programs whose names are ours, of this process.
+fn programs(pid: u32) -> Option<usize> {
+    let listed = Command::new("bpftool").args(["-j", "prog", "show"]).output().ok()?;
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).ok()?;
+    let of_it = |program: &&serde_json::Value| {
+        program["pids"].as_array().is_some_and(|pids| pids.iter().any(|of| of["pid"] == pid))
+    };
+    Some(listed.as_array()?.iter().filter(of_it).count())
+}
+
+/// `flows` of the process of this name, as a directive of another name.
+fn named(directive_name: &str, name: &str) -> String {
+    directive("{}", &[name]).replace("name: test", &format!("name: {directive_name}"))
+}
