@@ -189,7 +189,7 @@ impl Agent {
 
     fn get(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(self.at).ok()?;
-        stream.set_read_timeout(Some(patience())).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: tawon\r\nConnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
@@ -200,11 +200,14 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let shown = self.get("/metrics").map(|(_, text)| text).unwrap_or_default();
+            let moved = |line: &&str| !line.starts_with("bpf_") && !line.starts_with('#') && !line.ends_with(" 0");
+            let moved: Vec<&str> = shown.lines().filter(moved).collect();
+            eprintln!("the agent said:\n{}\nand shows:\n{}", self.stderr(), moved.join("\n"));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("the agent said:\n{}", self.stderr());
-        }
         let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
