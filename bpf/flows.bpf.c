@@ -58,10 +58,12 @@ static __always_inline void send_ended(void *ctx, struct tawon_flow *flow, __u32
 	if (!flow->closed)
 		return;
 	flow->closed = 0;
-	if (flow->reset)
-		flow->reason = flow->reset;
-	else if (!flow->claimed && flow->direction == TAWON_INBOUND)
+	/* Only whoever accepted it can send a FIN; the listener's end resets what it never gave away. */
+	if (!flow->claimed && flow->direction == TAWON_INBOUND && flow->reason != TAWON_CLOSE_FIN &&
+	    flow->reset != TAWON_CLOSE_RST_RECEIVED)
 		flow->reason = TAWON_CLOSE_NEVER_ACCEPTED;
+	else if (flow->reset)
+		flow->reason = flow->reset;
 	send_flow(ctx, flow, TAWON_FLOW_ENDED, bpf_ktime_get_ns(), failed);
 }
 
@@ -328,7 +330,7 @@ int tawon_accept(struct trace_event_raw_sys_exit *ctx)
 static __always_inline int owner(void *ctx, const struct sock *sk)
 {
 	struct tawon_flow *flow, fresh = {};
-	__u64 start, key = (__u64)sk;
+	__u64 start, now, key = (__u64)sk;
 	__u32 tgid;
 
 	if (!tawon_live.udp || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_UDP)
@@ -338,10 +340,12 @@ static __always_inline int owner(void *ctx, const struct sock *sk)
 		return 0;
 	tgid = bpf_get_current_pid_tgid() >> 32;
 	start = process_start((void *)bpf_get_current_task());
-	if (!flow)
+	now = bpf_ktime_get_ns();
+	if (!flow) {
 		flow = &fresh;
+		flow->sock = flow_number(now);
+	}
 	flow->header.mask = tawon_wanted(TAWON_FLOWS, tgid, start, &flow->header.flags);
-	flow->sock = key;
 	flow->protocol = IPPROTO_UDP;
 	put_owner(flow, start);
 	put_addresses(flow, sk);
@@ -349,7 +353,7 @@ static __always_inline int owner(void *ctx, const struct sock *sk)
 		tawon_count(TAWON_COUNT_ERROR + ERROR_OWNER_FULL);
 		return 0;
 	}
-	send_claim(ctx, flow, TAWON_FLOW_CLAIMED, bpf_ktime_get_ns(), ERROR_OWNER_OUTPUT);
+	send_claim(ctx, flow, TAWON_FLOW_CLAIMED, now, ERROR_OWNER_OUTPUT);
 	return 0;
 }
 
@@ -401,15 +405,15 @@ static __always_inline int datagram(struct __sk_buff *skb, int sending)
 	struct tawon_flow *socket, told = {};
 	__u32 bytes, transport, segments = skb->gso_segs ? skb->gso_segs : 1;
 	__u16 ports[2];
-	__u64 now;
+	__u64 now, address;
 
 	if (!tawon_live.udp || !sk)
 		return 1;
 	sk = bpf_sk_fullsock(sk);
 	if (!sk || sk->protocol != IPPROTO_UDP)
 		return 1;
-	key.sock = (__u64)sk;
-	socket = bpf_map_lookup_elem(&tawon_sockets, &key.sock);
+	address = (__u64)sk;
+	socket = bpf_map_lookup_elem(&tawon_sockets, &address);
 	if (socket && socket->claimed && !socket->header.mask)
 		return 1;
 
@@ -454,6 +458,20 @@ static __always_inline int datagram(struct __sk_buff *skb, int sending)
 	bytes = skb->len > transport + 8 ? skb->len - transport - 8 : 0;
 	now = bpf_ktime_get_ns();
 
+	if (!socket) {
+		/* Whose it is, sock_send_length and sock_recv_length will say. */
+		told.sock = flow_number(now);
+		told.protocol = IPPROTO_UDP;
+		told.header.mask = ~0ULL;
+		told.header.flags = TAWON_F_PENDING;
+		bpf_map_update_elem(&tawon_sockets, &address, &told, BPF_NOEXIST);
+		socket = bpf_map_lookup_elem(&tawon_sockets, &address);
+		if (!socket) {
+			tawon_count(TAWON_COUNT_ERROR + ERROR_DATAGRAM_FULL);
+			return 1;
+		}
+	}
+	key.sock = socket->sock;
 	peer = bpf_map_lookup_elem(&tawon_peers, &key);
 	if (!peer) {
 		first.flow = flow_number(now);
@@ -470,7 +488,7 @@ static __always_inline int datagram(struct __sk_buff *skb, int sending)
 			told.peer_port = key.peer_port;
 			told.mark = sk->mark;
 			__builtin_memcpy(told.peer, key.peer, 16);
-			if (socket && socket->claimed) {
+			if (socket->claimed) {
 				told.header.mask = socket->header.mask;
 				told.header.flags = socket->header.flags;
 				told.process_start = socket->process_start;
@@ -482,7 +500,11 @@ static __always_inline int datagram(struct __sk_buff *skb, int sending)
 			told.header.time = now;
 			told.header.kind = TAWON_FLOW_DATAGRAM;
 			told.header.size = sizeof(told);
-			tawon_emit(skb, &told.header, sizeof(told), ERROR_DATAGRAM_OUTPUT);
+			/* What nobody was told of would never be taken out again: the next datagram tries anew. */
+			if (tawon_emit(skb, &told.header, sizeof(told), ERROR_DATAGRAM_OUTPUT)) {
+				bpf_map_delete_elem(&tawon_peers, &key);
+				return 1;
+			}
 		}
 		peer = bpf_map_lookup_elem(&tawon_peers, &key);
 		if (!peer) {
@@ -519,20 +541,14 @@ int tawon_ingress(struct __sk_buff *skb)
 SEC("cgroup/sock_release")
 int tawon_sock_release(struct bpf_sock *sk)
 {
-	struct tawon_flow *socket, none = {};
+	struct tawon_flow *socket;
 	__u64 key = (__u64)sk;
 
 	if (sk->protocol != IPPROTO_UDP)
 		return 1;
 	socket = bpf_map_lookup_elem(&tawon_sockets, &key);
-	if (!socket) {
-		/* Datagrams came that nobody read. */
-		none.sock = key;
-		none.header.mask = ~0ULL;
-		none.header.flags = TAWON_F_PENDING;
-		send_claim(sk, &none, TAWON_FLOW_RELEASED, bpf_ktime_get_ns(), ERROR_RELEASE_OUTPUT);
+	if (!socket)
 		return 1;
-	}
 	if (socket->header.mask)
 		send_claim(sk, socket, TAWON_FLOW_RELEASED, bpf_ktime_get_ns(), ERROR_RELEASE_OUTPUT);
 	bpf_map_delete_elem(&tawon_sockets, &key);
@@ -595,6 +611,8 @@ int tawon_existing(struct bpf_iter__task_file *ctx)
 	}
 	put_addresses(&fresh, sk);
 	fresh.header.time = bpf_ktime_get_ns();
+	if (protocol == IPPROTO_UDP)
+		fresh.sock = flow_number(fresh.header.time);
 	fresh.header.size = sizeof(fresh);
 	fresh.header.kind = fresh.listening ? TAWON_FLOW_LISTENING : TAWON_FLOW_OPEN;
 	if (!fresh.listening)

@@ -61,8 +61,9 @@ static __always_inline void tawon_count(__u32 slot)
 		__sync_fetch_and_add(count, 1);
 }
 
-/* Hands a record over. `failed` is the source's error number for a failure that is not want of room. */
-static __always_inline void tawon_emit(void *ctx, struct tawon_header *record, __u32 size, __u32 failed)
+/* Hands a record over; 0 if it has gone. `failed` is the source's error number for a failure that is not
+ * want of room. */
+static __always_inline long tawon_emit(void *ctx, struct tawon_header *record, __u32 size, __u32 failed)
 {
 	__u32 kind = record->kind & 15;
 	long error;
@@ -79,9 +80,10 @@ static __always_inline void tawon_emit(void *ctx, struct tawon_header *record, _
 	}
 	if (error && error != -ENOSPC) {
 		tawon_count(TAWON_COUNT_ERROR + failed);
-		return;
+		return error;
 	}
 	tawon_count(TAWON_COUNT_PRODUCED + kind);
 	if (error)
 		tawon_count(TAWON_COUNT_LOST + kind);
+	return error;
 }

@@ -30,7 +30,7 @@
 struct tawon_flow {
 	struct tawon_header header;
 	__u64 flow; /* the flow's number, unique per boot */
-	__u64 sock; /* the socket's address: only to be compared */
+	__u64 sock; /* TCP: the socket's address; UDP: a number of its own, since addresses are used again */
 	__u64 started; /* ns of CLOCK_MONOTONIC; 0: before the agent */
 	__u64 established; /* likewise; 0: never, or before */
 	__u64 ended; /* likewise; 0: open */
@@ -75,7 +75,7 @@ struct tawon_claim {
 	__u64 pad;
 };
 
-/* A UDP socket and one of its peers (key), and what went between them. */
+/* A UDP socket's number and one of its peers (key), and what went between them. */
 struct tawon_peer_key {
 	__u64 sock;
 	__u8 peer[16];

@@ -48,6 +48,8 @@ pub enum Purpose {
     Existing,
     /// Statistics of open flows.
     Ongoing,
+    /// Which flows are still open, after records were lost.
+    Lost,
 }
 
 pub enum Done {
@@ -55,7 +57,8 @@ pub enum Done {
     Loaded(Hooks, Result<(Box<Module>, Vec<Scanned>), Error>),
     /// Programs whose detach failed.
     Detached(Hooks, Vec<String>),
-    Walked(Purpose, Vec<u8>),
+    /// What was told, and the CLOCK_MONOTONIC before which the walk began.
+    Walked(Purpose, Vec<u8>, u64),
     /// The pids that there are, and the CLOCK_BOOTTIME before which the look began.
     Pids(HashSet<u32>, u64),
 }
@@ -124,11 +127,12 @@ fn perform(request: Request, shared: &mut Shared, done: &mut dyn FnMut(Done)) {
         }
         Request::Detach(hooks, links) => done(Done::Detached(hooks, links.detach())),
         Request::Walk(purpose, walk) => {
+            let before = syscalls::clock(libc::CLOCK_MONOTONIC);
             let told = walk.run().unwrap_or_else(|error| {
                 log::warn!("a walk of the kernel's tables failed walk={purpose:?} error={error}");
                 Vec::new()
             });
-            done(Done::Walked(purpose, told));
+            done(Done::Walked(purpose, told, before));
         }
         Request::Pids => {
             let before = syscalls::clock(libc::CLOCK_BOOTTIME);

@@ -2,7 +2,7 @@
 //! programs per source, loaded when the first directive wants it and unloaded behind the last.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +46,12 @@ pub struct Sources {
     drained: Instant,
     walks: u32,
     lost_seen: [u64; 2],
+    /// After records were lost: when it was found out, the pids that there are and the flows that are open,
+    /// and when the look at them began.
+    pids: Option<(Instant, HashSet<u32>, u64)>,
+    open_flows: Option<(Instant, Vec<u8>, u64)>,
+    /// Flows are to be looked at as soon as no other walk is under way.
+    flows_lost: bool,
 }
 
 enum State {
@@ -92,6 +98,9 @@ impl Sources {
             drained: Instant(0),
             walks: 0,
             lost_seen: [0; 2],
+            pids: None,
+            open_flows: None,
+            flows_lost: false,
         })
     }
 
@@ -203,28 +212,43 @@ impl Sources {
                     }
                     news.push(News::Detached(hooks));
                 }
-                Done::Walked(purpose, told) => {
+                Done::Walked(Purpose::Lost, told, before) => {
+                    self.walks -= 1;
+                    self.open_flows = Some((world.now, told, before));
+                }
+                Done::Walked(purpose, told, _) => {
                     self.walks -= 1;
                     let (engine, mut world) = split(&mut self.flows, &mut self.processes, &self.sockets, world);
                     match purpose {
                         Purpose::Existing => engine.existing(&told, &mut world),
-                        Purpose::Ongoing => {
+                        _ => {
                             engine.ongoing(&told, true, &mut world);
                             news.push(News::Walked);
                         }
                     }
                 }
-                Done::Pids(alive, before) => {
-                    let (engine, mut world) = split(&mut self.exec, &mut self.processes, &self.sockets, world);
-                    for pid in engine.reconcile(&alive, before, &mut world) {
-                        if let Some(watch) = &self.watch {
-                            watch.forget(pid);
-                        }
-                    }
+                Done::Pids(alive, before) => self.pids = Some((world.now, alive, before)),
+            }
+        }
+        self.reconcile(world);
+        news
+    }
+
+    /// Records were lost: what they would have told is found out, once all that was in the rings when the
+    /// look ended has been worked on.
+    fn reconcile(&mut self, times: Times) {
+        if let Some((_, alive, before)) = self.pids.take_if(|(at, ..)| *at <= self.drained) {
+            let (engine, mut world) = split(&mut self.exec, &mut self.processes, &self.sockets, times);
+            for pid in engine.reconcile(&alive, before, &mut world) {
+                if let Some(watch) = &self.watch {
+                    watch.forget(pid);
                 }
             }
         }
-        news
+        if let Some((_, told, before)) = self.open_flows.take_if(|(at, ..)| *at <= self.drained) {
+            let (engine, mut world) = split(&mut self.flows, &mut self.processes, &self.sockets, times);
+            engine.reconcile(&told, before, &mut world);
+        }
     }
 
     /// Works on what the rings hold that is older than now, in order of time over all rings and
@@ -324,11 +348,15 @@ impl Sources {
 
     /// Asks for statistics of open flows; `News::Walked` follows. False where there is nobody to ask.
     pub fn update_statistics(&mut self) -> bool {
+        self.walk_open(Purpose::Ongoing)
+    }
+
+    fn walk_open(&mut self, purpose: Purpose) -> bool {
         let walk =
             self.loaded(Hooks::Flows).and_then(|flows| flows.module.walk("tawon_ongoing", Some("tawon_sockets")));
         let Some(walk) = walk else { return false };
         self.walks += 1;
-        self.loader.walk(Purpose::Ongoing, walk);
+        self.loader.walk(purpose, walk);
         true
     }
 
@@ -360,6 +388,7 @@ impl Sources {
         let walk = self.loaded(Hooks::Flows).and_then(|flows| flows.module.walk("tawon_existing", None));
         if let Some(walk) = walk {
             self.walks += 1;
+            self.flows.expect_existing();
             self.loader.walk(Purpose::Existing, walk);
         }
     }
@@ -384,10 +413,13 @@ impl Sources {
             if lost > std::mem::replace(&mut self.lost_seen[hooks as usize], lost) {
                 match hooks {
                     Hooks::Exec => self.loader.pids(),
-                    Hooks::Flows if self.walks == 0 => drop(self.update_statistics()),
-                    Hooks::Flows => {}
+                    Hooks::Flows => self.flows_lost = true,
                 }
             }
+        }
+        if self.flows_lost && self.walks == 0 {
+            self.flows_lost = false;
+            self.walk_open(Purpose::Lost);
         }
         let processes = &self.processes.table;
         let (flows, flow_bytes, flow_evictions) = self.flows.occupancy();
@@ -518,6 +550,12 @@ impl Sockets for KernelSockets {
         if let Some(sockets) = &self.sockets {
             let _ = sockets.delete(&sock.to_ne_bytes());
         }
+    }
+
+    fn is_open(&self, sock: u64, flow: u64) -> bool {
+        let Some(sockets) = &self.sockets else { return false };
+        let found = sockets.lookup(&sock.to_ne_bytes(), MapFlags::ANY).ok().flatten();
+        found.and_then(|found| abi::read::<abi::Flow>(&found)).is_some_and(|found| found.flow == flow)
     }
 }
 

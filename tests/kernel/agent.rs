@@ -20,6 +20,7 @@ pub struct Agent {
     settings: String,
     at: SocketAddr,
     told: Arc<Told>,
+    _lock: File,
 }
 
 /// One record: the first part of its `data`.
@@ -46,6 +47,19 @@ impl Agent {
 
     /// The same with further settings.
     pub fn with(settings: &str, directives: &str) -> Agent {
+        let lock = lock();
+        lock.lock_shared().expect("a shared lock");
+        Agent::begin(settings, directives, lock)
+    }
+
+    /// The same while no other test runs an agent, for workloads that would disturb it.
+    pub fn alone(settings: &str, directives: &str) -> Agent {
+        let lock = lock();
+        lock.lock().expect("a lock");
+        Agent::begin(settings, directives, lock)
+    }
+
+    fn begin(settings: &str, directives: &str, lock: File) -> Agent {
         let directory = directory("agent");
         // Nobody else gets the port meanwhile but by chance.
         let at = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
@@ -66,14 +80,15 @@ impl Agent {
         let (stdout, writer) = (child.stdout.take().expect("it is piped"), told.clone());
         std::thread::spawn(move || {
             for line in BufReader::with_capacity(1 << 20, stdout).lines().map_while(Result::ok) {
-                let mut line: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                // Only an agent that was killed leaves half a line.
+                let Ok(mut line) = serde_json::from_str::<Value>(&line) else { continue };
                 let directive = line["directive"].as_str().expect("a directive").to_owned();
                 let data = line["data"][0]["data"].take();
                 writer.records.lock().unwrap().push(Record { directive, data });
                 writer.more.notify_all();
             }
         });
-        let agent = Agent { child, directory, settings, at, told };
+        let agent = Agent { child, directory, settings, at, told, _lock: lock };
         agent.wait("the agent is ready", || agent.get("/readyz").is_some_and(|(status, _)| status == 200));
         agent
     }
@@ -110,7 +125,13 @@ impl Agent {
         let mut records = self.told.records.lock().unwrap();
         while !enough(&records) {
             let left = end.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "not within {:?}: {what}; {} records{}", patience(), records.len(), tail(&records));
+            assert!(
+                !left.is_zero(),
+                "not within {:?}: {what}; {} records{}",
+                patience(),
+                records.len(),
+                tail(&records)
+            );
             records = self.told.more.wait_timeout(records, left).unwrap().0;
         }
         records.clone()
@@ -277,6 +298,11 @@ pub fn directory(name: &str) -> PathBuf {
     let path = std::env::temp_dir().join(format!("tawon-kernel-{}-{name}-{number}", std::process::id()));
     std::fs::create_dir_all(&path).expect("a directory");
     path
+}
+
+/// Tests may be threads of one process, or processes of their own.
+fn lock() -> File {
+    File::create(std::env::temp_dir().join("tawon-kernel-tests.lock")).expect("a file")
 }
 
 fn write_config(path: &std::path::Path, settings: &str, directives: &str) {

@@ -195,13 +195,14 @@ fn open_flows_are_told_of_at_every_interval() {
     let (name_of_server, name_of_client) = (worker::name("ti"), worker::name("tj"));
     let mut server = Worker::start(&name_of_server, &["serve", "127.0.0.1:0", "2", "0"]);
     let at = format!("127.0.0.1:{}", server.numbers()[0]);
-    let agent = Agent::start(&directive("interval: 1s", &[&name_of_server, &name_of_client]));
+    let agent = Agent::start(&directive("interval: 1s, meta: process", &[&name_of_server, &name_of_client]));
     let mut client = Worker::start(&name_of_client, &["connect-and-hold", &at, "2"]);
     (0..2).for_each(|_| drop(client.line()));
     for bytes in [10, 20, 30] {
         client.go();
         client.line();
-        let told = |record: &Record| record.is("ongoing") && record.number("bytesTX").max(record.number("bytesRX")) == bytes;
+        let told =
+            |record: &Record| record.is("ongoing") && record.number("bytesTX").max(record.number("bytesRX")) == bytes;
         agent.until("an ongoing record of each flow", |records| {
             let flows: std::collections::HashSet<_> =
                 records.iter().filter(|record| told(record)).map(|record| record.text("flowID")).collect();
@@ -276,7 +277,7 @@ pub fn directive(options: &str, names: &[&str]) -> String {
         "  - name: test\n    condition: {{regex: {{field: process.name, regex: \"^({})$\"}}}}\n    tasks:\n      \
          - {{task: flows, config: {{{}}}}}\n      - {{task: log}}",
         names.join("|"),
-        options.trim_matches(['{', '}'])
+        if options == "{}" { "meta: process" } else { options }
     )
 }
 

@@ -23,8 +23,7 @@ fn resets(how: &str, times: usize) {
     let (name_of_server, name_of_client) = (worker::name("ta"), worker::name("tb"));
     let mut server = Worker::start(&name_of_server, &["read-to-end", "127.0.0.1:0", &times.to_string()]);
     let port = server.numbers()[0];
-    let mut client =
-        Worker::start(&name_of_client, &["reset", how, &format!("127.0.0.1:{port}"), &times.to_string()]);
+    let mut client = Worker::start(&name_of_client, &["reset", how, &format!("127.0.0.1:{port}"), &times.to_string()]);
     let agent = Agent::start(&directive("{}", &[&name_of_server, &name_of_client]));
     client.go();
     client.end();

@@ -38,7 +38,7 @@ pub fn main(arguments: &[String]) {
         ["udp-serve", at, times] => udp_serve(at, number(times)),
         ["udp-send", at, times] => udp_send(at, number(times)),
         ["mptcp", times] => mptcp(number(times)),
-        ["ping-pong", at] => ping_pong(at),
+        ["ping-pong", at, pause] => ping_pong(at, number(pause)),
         other => panic!("unknown work: {other:?}"),
     }
 }
@@ -351,10 +351,11 @@ fn mptcp(times: usize) {
     syscalls::wait_for(child).expect("it ends");
 }
 
-/// Connects and closes without a pause until it is told to end; says how often it did.
-fn ping_pong(at: &str) {
-    let times = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let stop = times.clone();
+/// Connects and closes, with a pause of so many microseconds between, until it is told to end; says how
+/// often it did.
+fn ping_pong(at: &str, pause: usize) {
+    let told = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stop = told.clone();
     std::thread::spawn(move || {
         wait();
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -363,14 +364,15 @@ fn ping_pong(at: &str) {
     let at = listener.local_addr().expect("it is bound");
     println!("{}", at.port());
     let mut done = 0u64;
-    while !times.load(std::sync::atomic::Ordering::Relaxed) {
+    while !told.load(std::sync::atomic::Ordering::Relaxed) {
         let stream = TcpStream::connect(at).expect("connects");
         let (accepted, _) = listener.accept().expect("we have connected");
-        // The accepting side closes first, so that TIME_WAIT does not use up the ports of the connecting one.
+        // A reset, since TIME_WAIT would use up the ports.
         SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
         drop(stream);
         drop(accepted);
         done += 1;
+        std::thread::sleep(Duration::from_micros(pause as u64));
     }
     println!("{done}");
 }

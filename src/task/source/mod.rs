@@ -33,6 +33,9 @@ pub trait Sockets {
 
     /// The flow of a TCP socket is of no interest any more.
     fn forget_socket(&self, sock: u64);
+
+    /// Whether a TCP socket still is this flow, so that its end is yet to come.
+    fn is_open(&self, sock: u64, flow: u64) -> bool;
 }
 
 /// There is no kernel side: nothing is known, nothing to be forgotten.
@@ -46,6 +49,10 @@ impl Sockets for NoSockets {
     fn forget_peer(&self, _: &PeerKey) {}
 
     fn forget_socket(&self, _: u64) {}
+
+    fn is_open(&self, _: u64, _: u64) -> bool {
+        false
+    }
 }
 
 /// One directive's place at a source.

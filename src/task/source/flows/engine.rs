@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::hash::BuildHasherDefault;
 use std::time::Duration;
 
-use fnv::{FnvHashMap, FnvHasher};
+use fnv::{FnvHashMap, FnvHashSet, FnvHasher};
 use prometheus::{IntCounter, IntGauge};
 
 use super::listeners::Listeners;
@@ -68,6 +68,12 @@ pub struct Engine {
     unclaimed: VecDeque<(Instant, u64)>,
     threads: FnvHashMap<u32, u32>,
     listeners: Listeners,
+    /// Flows that nobody wants, whose ends may be on their way all the same, and until when.
+    dropped: FnvHashSet<u64>,
+    dropped_until: VecDeque<(Instant, u64)>,
+    /// Walks over sockets that are older than the agent, not back yet, and what ended meanwhile.
+    walks: u32,
+    ended_unseen: FnvHashSet<u64>,
     counts: Counts,
 }
 
@@ -100,6 +106,10 @@ impl Engine {
             unclaimed: VecDeque::new(),
             threads: FnvHashMap::default(),
             listeners: Listeners::default(),
+            dropped: FnvHashSet::default(),
+            dropped_until: VecDeque::new(),
+            walks: 0,
+            ended_unseen: FnvHashSet::default(),
             counts: Counts {
                 messages: metrics.counter("flow_msgs"),
                 out_of_order: metrics.counter("flow_out_of_order_msgs"),
@@ -136,14 +146,24 @@ impl Engine {
         }
     }
 
+    /// A walk over sockets that are older than the agent begins; `existing` follows. What it will tell of
+    /// may have ended before that.
+    pub fn expect_existing(&mut self) {
+        self.walks += 1;
+    }
+
     /// What the iterator over descriptors told: sockets that are older than the agent.
     pub fn existing(&mut self, told: &[u8], world: &mut World<'_>) {
         for flow in told.chunks_exact(size_of::<abi::Flow>()).filter_map(abi::read::<abi::Flow>) {
             match flow.header.kind {
                 LISTENING => self.listeners.insert(&flow),
-                OPEN if flow.protocol != UDP => self.open(&flow, world),
+                OPEN if flow.protocol != UDP && !self.ended_unseen.contains(&flow.flow) => self.open(&flow, world),
                 _ => {}
             }
+        }
+        self.walks = self.walks.saturating_sub(1);
+        if self.walks == 0 {
+            self.ended_unseen.clear();
         }
         self.gauges();
     }
@@ -189,6 +209,33 @@ impl Engine {
         }
     }
 
+    /// Records were lost: connections of which nothing came since `before`, and which the iterator over
+    /// sockets, begun then, did not tell of, have ended unseen. To be called when everything that was in the
+    /// rings at the walk's end has been worked on.
+    pub fn reconcile(&mut self, told: &[u8], before: u64, world: &mut World<'_>) {
+        let open: FnvHashSet<u64> = told
+            .chunks_exact(size_of::<abi::Flow>())
+            .filter_map(abi::read::<abi::Flow>)
+            .map(|flow| flow.flow)
+            .collect();
+        let gone = |number: u64, flow: &Tracked| !flow.is_udp() && flow.newest < before && !open.contains(&number);
+        let gone: Vec<(u64, u64)> = self
+            .table
+            .iter_mut()
+            .filter(|(number, flow)| gone(**number, flow))
+            .map(|(number, flow)| (*number, flow.kernel.sock))
+            .collect();
+        for (number, sock) in gone {
+            // A walk over a table that changes may leave something out.
+            if !world.sockets.is_open(sock, number)
+                && let Some(mut flow) = self.take(number)
+            {
+                self.finish(&mut flow, world.now.0, world);
+            }
+        }
+        self.gauges();
+    }
+
     /// Time has passed: what nobody claimed within a second is told of as nobody's; UDP flows without
     /// datagrams for `udpIdle` end.
     pub fn tick(&mut self, world: &mut World<'_>) {
@@ -197,6 +244,12 @@ impl Engine {
         {
             self.unclaimed.pop_front();
             self.give_up(number, world);
+        }
+        while let Some(&(until, number)) = self.dropped_until.front()
+            && until <= world.now
+        {
+            self.dropped_until.pop_front();
+            self.dropped.remove(&number);
         }
         let idle = self.udp_idle();
         let mut looked = 0;
@@ -222,8 +275,9 @@ impl Engine {
     /// When `tick` has something to do.
     pub fn deadline(&self) -> Option<Instant> {
         let unclaimed = self.unclaimed.front().map(|(until, _)| *until);
+        let dropped = self.dropped_until.front().map(|(until, _)| *until);
         let idle = self.table.oldest(UDP_LIST).map(|(_, flow)| Instant(flow.newest) + self.udp_idle());
-        unclaimed.into_iter().chain(idle).min()
+        unclaimed.into_iter().chain(dropped).chain(idle).min()
     }
 
     /// A directive has come while flows are open: it is told of their ends.
@@ -267,6 +321,9 @@ impl Engine {
         self.unclaimed.clear();
         self.threads.clear();
         self.listeners.clear();
+        self.dropped.clear();
+        self.dropped_until.clear();
+        self.ended_unseen.clear();
         self.gauges();
     }
 
@@ -430,7 +487,11 @@ impl Engine {
                 }
                 flow
             }
+            None if self.dropped.contains(&kernel.flow) => return,
             None => {
+                if self.walks > 0 && kernel.started == 0 {
+                    self.ended_unseen.insert(kernel.flow);
+                }
                 // Refused, or its start was lost: all that there is to tell is in this record.
                 let mut flow = Tracked::new(kernel);
                 self.own(&mut flow, world);
@@ -543,7 +604,13 @@ impl Engine {
                 world.sockets.forget_peer(&flow.peer_key());
                 self.unchain(flow);
             }
-            false => world.sockets.forget_socket(flow.kernel.sock),
+            false => {
+                world.sockets.forget_socket(flow.kernel.sock);
+                // Its end may have been sent before that.
+                if self.dropped.insert(flow.kernel.flow) {
+                    self.dropped_until.push_back((world.now + ENDS_WITHIN, flow.kernel.flow));
+                }
+            }
         }
     }
 
@@ -634,6 +701,8 @@ const TCP_LIST: usize = 0;
 const UDP_LIST: usize = 1;
 const LISTS: usize = 2;
 const CLAIMED_WITHIN: Duration = Duration::from_secs(1);
+/// How long the end of a dropped flow may be on its way.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
 const UDP_IDLE: Duration = Duration::from_secs(30);
 /// UDP flows that one tick looks at, each a system call.
 const UDP_LOOKS: usize = 256;
