@@ -336,9 +336,10 @@ static __always_inline int owner(void *ctx, const struct sock *sk)
 	if (!tawon_live.udp || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_UDP)
 		return 0;
 	flow = bpf_map_lookup_elem(&tawon_sockets, &key);
-	if (flow && flow->claimed)
-		return 0;
 	tgid = bpf_get_current_pid_tgid() >> 32;
+	/* Of one that was there before, the walk knows the process and not the thread. */
+	if (flow && flow->claimed && (flow->tid || flow->tgid != tgid))
+		return 0;
 	start = process_start((void *)bpf_get_current_task());
 	now = bpf_ktime_get_ns();
 	if (!flow) {
@@ -495,7 +496,7 @@ static __always_inline int datagram(struct __sk_buff *skb, int sending)
 				told.tgid = socket->tgid;
 				told.tid = socket->tid;
 				told.netns = socket->netns;
-				told.claimed = 1;
+				told.claimed = socket->tid != 0;
 			}
 			told.header.time = now;
 			told.header.kind = TAWON_FLOW_DATAGRAM;

@@ -546,8 +546,10 @@ impl Sockets for KernelSockets {
         }
     }
 
-    fn forget_socket(&self, sock: u64) {
-        if let Some(sockets) = &self.sockets {
+    fn forget_socket(&self, sock: u64, flow: u64) {
+        if let Some(sockets) = &self.sockets
+            && self.is_open(sock, flow)
+        {
             let _ = sockets.delete(&sock.to_ne_bytes());
         }
     }

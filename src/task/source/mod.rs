@@ -31,8 +31,8 @@ pub trait Sockets {
     /// That exchange is over.
     fn forget_peer(&self, key: &PeerKey);
 
-    /// The flow of a TCP socket is of no interest any more.
-    fn forget_socket(&self, sock: u64);
+    /// The flow of a TCP socket is of no interest any more. The socket may be another flow by now.
+    fn forget_socket(&self, sock: u64, flow: u64);
 
     /// Whether a TCP socket still is this flow, so that its end is yet to come.
     fn is_open(&self, sock: u64, flow: u64) -> bool;
@@ -48,7 +48,7 @@ impl Sockets for NoSockets {
 
     fn forget_peer(&self, _: &PeerKey) {}
 
-    fn forget_socket(&self, _: u64) {}
+    fn forget_socket(&self, _: u64, _: u64) {}
 
     fn is_open(&self, _: u64, _: u64) -> bool {
         false

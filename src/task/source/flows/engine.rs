@@ -605,7 +605,7 @@ impl Engine {
                 self.unchain(flow);
             }
             false => {
-                world.sockets.forget_socket(flow.kernel.sock);
+                world.sockets.forget_socket(flow.kernel.sock, flow.kernel.flow);
                 // Its end may have been sent before that.
                 if self.dropped.insert(flow.kernel.flow) {
                     self.dropped_until.push_back((world.now + ENDS_WITHIN, flow.kernel.flow));
