@@ -186,16 +186,10 @@ impl Connections {
 
     /// Evicts what was used longest ago until all bounds hold.
     fn bound(&mut self, next: &mut Next<'_>) {
-        let config = &self.shared.config;
-        while self.table.list_len(DECIDED) > config.streamer_max_flows.min(config.max_flows)
-            || self.table.len() > config.max_flows
-        {
-            let list = if self.table.list_len(DECIDED) > config.streamer_max_flows { DECIDED } else { self.oldest() };
+        let (decided, most) = (self.shared.config.streamer_max_flows, self.shared.config.max_flows);
+        while self.table.list_len(DECIDED) > decided.min(most) || self.table.len() > most {
+            let list = if self.table.list_len(DECIDED) > decided { DECIDED } else { self.oldest() };
             self.evict(list, next);
-            if self.shared.config.max_flows == 0 {
-                break;
-            }
-            return self.bound(next);
         }
         if self.bytes() > self.shared.config.memory {
             self.shared.streams.release();

@@ -45,7 +45,7 @@ impl Link<'_, '_> {
             return Some(index);
         }
         // A client does not open even streams, whatever it sends on them.
-        let opens = opens && (id % 2 == 0) == (self.part() == Part::Response);
+        let opens = opens && id.is_multiple_of(2) == (self.part() == Part::Response);
         let ids = &mut self.core.ids[usize::from(id.is_multiple_of(2))];
         let place = ids.place(id, opens, same);
         if place == Place::Over {

@@ -11,6 +11,7 @@ use crate::decode::hpack::Field;
 
 /// What a flow's first bytes may turn out to be.
 #[derive(Default)]
+#[expect(clippy::box_collection, reason = "every connection has one and hardly any has a head: it is kept small")]
 pub enum Watch {
     /// Nothing came yet.
     #[default]

@@ -201,7 +201,7 @@ impl<R: Read> Reader<R> {
         };
         let length = [header[4], header[5], header[6], header[7]];
         let length = self.u32(length);
-        if length < 28 || length % 4 != 0 {
+        if length < 28 || !length.is_multiple_of(4) {
             return Err(Error::Corrupt("the length of a section header", at));
         }
         self.section = self.interfaces.len();
