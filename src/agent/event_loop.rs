@@ -320,11 +320,16 @@ impl Agent {
                 if run.pipeline.congested() {
                     return;
                 }
-                match run.capture.batch(FRAMES, &mut run.pipeline) {
-                    Ok(Batch::More) => more |= !run.pipeline.congested(),
-                    Ok(Batch::End) => agent.stop(slot, End::Completed, now),
-                    Err(error) => agent.fail(slot, format!("capture: {error}"), now),
+                // Few at a time: what is made of them must find room before the next look at the queue.
+                for _ in 0..FRAMES / FILE_FRAMES {
+                    match run.capture.batch(FILE_FRAMES, &mut run.pipeline) {
+                        Ok(Batch::More) if run.pipeline.congested() => return,
+                        Ok(Batch::More) => {}
+                        Ok(Batch::End) => return agent.stop(slot, End::Completed, now),
+                        Err(error) => return agent.fail(slot, format!("capture: {error}"), now),
+                    }
                 }
+                more = true;
                 return;
             }
             let CaptureRun { capture, pipeline, ready, .. } = run.as_mut();
@@ -424,3 +429,5 @@ const RINGS_BUSY: Duration = Duration::from_millis(10);
 const RINGS_QUIET: Duration = Duration::from_millis(100);
 /// Frames that one capture reads in one turn.
 const FRAMES: usize = 4096;
+/// Frames of a file between two looks at whether its readers keep up.
+const FILE_FRAMES: usize = 64;
