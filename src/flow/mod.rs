@@ -4,6 +4,7 @@
 pub mod assembler;
 pub mod connection;
 pub mod fragments;
+mod index;
 pub mod key;
 pub mod reassembly;
 pub mod table;

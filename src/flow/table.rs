@@ -1,13 +1,15 @@
 //! `Table`: a map that knows which of its entries was used least recently, in one or several lists,
 //! so that what is bounded can evict and what is idle can expire, each in constant time.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
+
+use super::index::Index;
 
 /// Entries by key, each in one of `LISTS` lists ordered by use. Keys that a peer can choose need the
 /// seeded hash that is the default; keys that the kernel gives may take a faster one.
 pub struct Table<K, V, const LISTS: usize = 1, S = RandomState> {
-    index: HashMap<K, u32, S>,
+    index: Index,
+    hasher: S,
     slots: Vec<Slot<K, V>>,
     /// Head of the chain of free slots, through `newer`.
     free: u32,
@@ -18,12 +20,20 @@ pub struct Table<K, V, const LISTS: usize = 1, S = RandomState> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Id(u32);
 
+/// In this order, so that links, key and the beginning of the value share a cache line.
+#[repr(C)]
 struct Slot<K, V> {
-    /// None in a free slot.
-    entry: Option<(K, V)>,
     newer: u32,
     older: u32,
     list: u8,
+    /// None in a free slot.
+    entry: Option<Entry<K, V>>,
+}
+
+#[repr(C)]
+struct Entry<K, V> {
+    key: K,
+    value: V,
 }
 
 #[derive(Clone, Copy)]
@@ -36,7 +46,8 @@ struct List {
 impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher + Default> Default for Table<K, V, LISTS, S> {
     fn default() -> Self {
         Table {
-            index: HashMap::default(),
+            index: Index::default(),
+            hasher: S::default(),
             slots: Vec::new(),
             free: NONE,
             lists: [List { newest: NONE, oldest: NONE, length: 0 }; LISTS],
@@ -46,14 +57,14 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher + Default> Defau
 
 impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LISTS, S> {
     /// What one entry takes in bytes, its share of the index included.
-    pub const ENTRY_BYTES: usize = size_of::<Slot<K, V>>() + (size_of::<(K, u32)>() + 1) * 8 / 7;
+    pub const ENTRY_BYTES: usize = size_of::<Slot<K, V>>() + Index::ENTRY_BYTES;
 
     pub fn len(&self) -> usize {
         self.index.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.len() == 0
     }
 
     /// Entries of one list.
@@ -61,20 +72,22 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
         self.lists.get(list).map_or(0, |list| list.length)
     }
 
+    #[inline]
     pub fn get(&self, key: &K) -> Option<&V> {
-        self.slot(*self.index.get(key)?).map(|(_, value)| value)
+        self.slot(self.find(key)?).map(|entry| &entry.value)
     }
 
     /// The entry, which keeps its place.
+    #[inline]
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        let at = *self.index.get(key)?;
-        self.slots.get_mut(at as usize)?.entry.as_mut().map(|(_, value)| value)
+        let at = self.find(key)?;
+        self.at(Id(at))
     }
 
     /// Finds the entry and makes it the one of its list that was used last.
     #[inline]
     pub fn touch(&mut self, key: &K) -> Option<Id> {
-        let at = *self.index.get(key)?;
+        let at = self.find(key)?;
         let slot = self.slots.get(at as usize)?;
         if slot.newer != NONE {
             let list = slot.list;
@@ -87,39 +100,45 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
     /// The entry that `touch` or `insert` told of, as long as it is not removed.
     #[inline]
     pub fn at(&mut self, id: Id) -> Option<&mut V> {
-        self.slots.get_mut(id.0 as usize)?.entry.as_mut().map(|(_, value)| value)
+        self.slots.get_mut(id.0 as usize)?.entry.as_mut().map(|entry| &mut entry.value)
     }
 
     /// Adds an entry as the newest of `list`, in the place of what the key had before.
     pub fn insert(&mut self, key: K, value: V, list: usize) -> Id {
-        self.remove(&key);
+        let hash = self.hasher.hash_one(key);
+        if let Some(at) = self.probe(hash, &key) {
+            self.unlink(at);
+            self.link(at, list as u8);
+            if let Some(old) = self.at(Id(at)) {
+                *old = value;
+            }
+            return Id(at);
+        }
+        let entry = Some(Entry { key, value });
         let at = match self.slots.get_mut(self.free as usize) {
             Some(slot) => {
-                slot.entry = Some((key, value));
+                slot.entry = entry;
                 std::mem::replace(&mut self.free, slot.newer)
             }
             None => {
-                self.slots.push(Slot { entry: Some((key, value)), newer: NONE, older: NONE, list: 0 });
+                self.slots.push(Slot { newer: NONE, older: NONE, list: 0, entry });
                 self.slots.len() as u32 - 1
             }
         };
         self.link(at, list as u8);
-        self.index.insert(key, at);
+        self.index.insert(hash, at);
         Id(at)
     }
 
     pub fn remove(&mut self, key: &K) -> Option<V> {
-        let at = self.index.remove(key)?;
-        self.unlink(at);
-        let slot = self.slots.get_mut(at as usize)?;
-        slot.newer = self.free;
-        self.free = at;
-        slot.entry.take().map(|(_, value)| value)
+        let slots = &self.slots;
+        let at = self.index.remove(self.hasher.hash_one(key), |at| is(slots, at, key))?;
+        self.release(at).map(|entry| entry.value)
     }
 
     /// Moves an entry to another list, as its newest.
     pub fn shift(&mut self, key: &K, list: usize) {
-        if let Some(&at) = self.index.get(key) {
+        if let Some(at) = self.find(key) {
             self.unlink(at);
             self.link(at, list as u8);
         }
@@ -127,20 +146,41 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
 
     /// The entry of a list that was used least recently.
     pub fn oldest(&self, list: usize) -> Option<(&K, &V)> {
-        self.slot(self.lists.get(list)?.oldest).map(|(key, value)| (key, value))
+        self.slot(self.lists.get(list)?.oldest).map(|entry| (&entry.key, &entry.value))
     }
 
     pub fn pop_oldest(&mut self, list: usize) -> Option<(K, V)> {
-        let key = *self.oldest(list)?.0;
-        self.remove(&key).map(|value| (key, value))
+        let oldest = self.lists.get(list)?.oldest;
+        let key = self.slot(oldest)?.key;
+        self.index.remove(self.hasher.hash_one(key), |at| at == oldest)?;
+        self.release(oldest).map(|entry| (entry.key, entry.value))
     }
 
     /// All entries, in no order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
-        self.slots.iter_mut().filter_map(|slot| slot.entry.as_mut().map(|(key, value)| (&*key, value)))
+        self.slots.iter_mut().filter_map(|slot| slot.entry.as_mut().map(|entry| (&entry.key, &mut entry.value)))
     }
 
-    fn slot(&self, at: u32) -> Option<&(K, V)> {
+    #[inline]
+    fn find(&self, key: &K) -> Option<u32> {
+        self.probe(self.hasher.hash_one(key), key)
+    }
+
+    #[inline]
+    fn probe(&self, hash: u64, key: &K) -> Option<u32> {
+        self.index.find(hash, |at| is(&self.slots, at, key))
+    }
+
+    /// Frees a slot that the index does not know any more.
+    fn release(&mut self, at: u32) -> Option<Entry<K, V>> {
+        self.unlink(at);
+        let slot = self.slots.get_mut(at as usize)?;
+        slot.newer = self.free;
+        self.free = at;
+        slot.entry.take()
+    }
+
+    fn slot(&self, at: u32) -> Option<&Entry<K, V>> {
         self.slots.get(at as usize)?.entry.as_ref()
     }
 
@@ -170,6 +210,12 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
             (slot.newer, slot.older, slot.list) = (NONE, older, list);
         }
     }
+}
+
+/// Whether the slot holds this key.
+#[inline]
+fn is<K: PartialEq, V>(slots: &[Slot<K, V>], at: u32, key: &K) -> bool {
+    slots.get(at as usize).and_then(|slot| slot.entry.as_ref()).is_some_and(|entry| entry.key == *key)
 }
 
 /// No slot.
