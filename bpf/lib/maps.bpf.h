@@ -45,20 +45,26 @@ struct {
 #define TAWON_COUNT_ERROR 32
 #define TAWON_COUNTS 64
 
+struct tawon_slots {
+	__u64 slot[TAWON_COUNTS];
+};
+
+/* All in one value: user space gets them with one look-up. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, TAWON_COUNTS);
+	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct tawon_slots);
 } tawon_counts SEC(".maps");
 
 static __always_inline void tawon_count(__u32 slot)
 {
-	__u64 *count = bpf_map_lookup_elem(&tawon_counts, &slot);
+	__u32 zero = 0;
+	struct tawon_slots *counts = bpf_map_lookup_elem(&tawon_counts, &zero);
 
 	/* Atomic: an interrupt's program may count between our read and our write. */
-	if (count)
-		__sync_fetch_and_add(count, 1);
+	if (counts)
+		__sync_fetch_and_add(&counts->slot[slot % TAWON_COUNTS], 1);
 }
 
 /* Hands a record over; 0 if it has gone. `failed` is the source's error number for a failure that is not

@@ -28,31 +28,12 @@
 
 /* A socket's flow. Also what the socket map holds (key: address of the struct sock). */
 struct tawon_flow {
+	/* What a claim changes and most decisions need stands in the first cache line. */
 	struct tawon_header header;
 	__u64 flow; /* the flow's number, unique per boot */
-	__u64 sock; /* TCP: the socket's address; UDP: a number of its own, since addresses are used again */
-	__u64 started; /* ns of CLOCK_MONOTONIC; 0: before the agent */
-	__u64 established; /* likewise; 0: never, or before */
-	__u64 ended; /* likewise; 0: open */
-	__u64 cookie; /* 0: nobody has asked for it */
 	__u64 process_start; /* of the owner; 0: no owner */
-	__u64 bytes_rx; /* payload, each byte once */
-	__u64 bytes_tx;
-	__u32 segs_rx;
-	__u32 segs_tx;
-	__u32 retrans_tx;
-	__u32 rtt_us;
-	__u32 min_rtt_us;
-	__u32 mark;
-	__u32 netns; /* inode number */
 	__u32 tgid; /* owner */
 	__u32 tid; /* thread that claimed it; 0: unknown */
-	__s32 error; /* errno with TAWON_CLOSE_ERROR */
-	__u8 local[16]; /* IPv4 as IPv4-mapped IPv6 */
-	__u8 peer[16];
-	__u8 congestion[16];
-	__u16 local_port; /* host order */
-	__u16 peer_port;
 	__u8 family; /* 2, 10 */
 	__u8 protocol; /* 6, 17 */
 	__u8 direction; /* TAWON_OUTBOUND, TAWON_INBOUND; 0: unknown */
@@ -61,6 +42,26 @@ struct tawon_flow {
 	__u8 reset; /* TAWON_CLOSE_RST_*: seen on the socket so far */
 	__u8 listening;
 	__u8 closed; /* state CLOSE was reached, ended is to be sent */
+	__u16 local_port; /* host order */
+	__u16 peer_port;
+	__u32 netns; /* inode number */
+	__u64 sock; /* TCP: the socket's address; UDP: a number of its own, since addresses are used again */
+	__u64 started; /* ns of CLOCK_MONOTONIC; 0: before the agent */
+	__u64 established; /* likewise; 0: never, or before */
+	__u64 ended; /* likewise; 0: open */
+	__u64 cookie; /* 0: nobody has asked for it */
+	__u64 bytes_rx; /* payload, each byte once */
+	__u64 bytes_tx;
+	__u32 segs_rx;
+	__u32 segs_tx;
+	__u32 retrans_tx;
+	__u32 rtt_us;
+	__u32 min_rtt_us;
+	__u32 mark;
+	__u8 local[16]; /* IPv4 as IPv4-mapped IPv6 */
+	__u8 peer[16];
+	__u8 congestion[16];
+	__s32 error; /* errno with TAWON_CLOSE_ERROR */
 	__u8 pad[4];
 };
 

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use libbpf_rs::{MapCore, MapHandle};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token, Waker};
 use prometheus::{IntCounterVec, IntGaugeVec};
@@ -17,7 +17,9 @@ use super::plans;
 use crate::config::{Config, Transport};
 use crate::kernel::abi;
 use crate::kernel::load::{Error, Module, Sizes};
-use crate::kernel::ring::Note;
+use crate::kernel::map;
+use crate::kernel::merge::Merge;
+use crate::kernel::ring::Rings;
 use crate::kernel::stats::{self, Counts};
 use crate::kernel::watch::WatchMap;
 use crate::metrics::Metrics;
@@ -36,7 +38,7 @@ pub struct Sources {
     loader: Loader,
     watch: Option<WatchMap>,
     sockets: KernelSockets,
-    notes: Vec<Note>,
+    merge: Merge,
     metrics: SourceMetrics,
     /// Until when the kernel's masks may be older than ours.
     settling: Instant,
@@ -62,6 +64,17 @@ enum State {
     Detaching(Box<Loaded>),
     /// Nothing comes any more; kept until its last records are worked on.
     Detached(Box<Loaded>),
+}
+
+impl State {
+    fn rings(&mut self) -> Option<&mut Rings> {
+        match self {
+            State::Loaded(loaded) | State::Detaching(loaded) | State::Detached(loaded) => {
+                Some(&mut loaded.module.rings)
+            }
+            State::Unloaded | State::Loading => None,
+        }
+    }
 }
 
 struct Loaded {
@@ -91,7 +104,7 @@ impl Sources {
             loader: Loader::start(waker)?,
             watch: None,
             sockets: KernelSockets::default(),
-            notes: Vec::new(),
+            merge: Merge::default(),
             metrics: SourceMetrics::new(metrics),
             settling: Instant(0),
             busy: Instant(0),
@@ -148,12 +161,12 @@ impl Sources {
     pub fn unload(&mut self, hooks: Hooks, registry: &Registry, stats: &mut BpfStats, now: Instant) {
         let state = &mut self.modules[hooks as usize];
         match std::mem::replace(state, State::Unloaded) {
-            State::Detached(loaded) => {
+            State::Detached(mut loaded) => {
                 for fd in loaded.module.rings.descriptors() {
                     // The descriptor goes next: what deregistering would say does not matter.
                     let _ = registry.deregister(&mut SourceFd(&fd));
                 }
-                self.metrics.refresh(hooks, &loaded.counts);
+                self.metrics.refresh(hooks, &mut loaded.counts);
                 self.metrics.restart(hooks);
                 self.lost_seen[hooks as usize] = 0;
                 for (name, _) in &loaded.programs {
@@ -254,66 +267,23 @@ impl Sources {
     /// Works on what the rings hold that is older than now, in order of time over all rings and
     /// sources. Says whether more is left: then this is to be called again soon.
     pub fn drain(&mut self, times: Times) -> bool {
-        let mut more = false;
-        self.notes.clear();
-        let mut limit = times.now.0;
-        for (source, state) in self.modules.iter_mut().enumerate() {
-            if let State::Loaded(loaded) | State::Detaching(loaded) | State::Detached(loaded) = state
-                && loaded.module.rings.collect(source as u16, times.now.0, BUDGET, &mut self.notes)
-            {
-                more = true;
-                // What other rings hold that is younger than where this one stopped has to wait.
-                limit = limit.min(self.notes.last().map_or(limit, |note| note.time));
-            }
+        let Sources { modules, merge, exec, flows, processes, sockets, .. } = self;
+        let mut world =
+            World { processes, sockets, offsets: times.offsets, now: times.now, settling: times.now < self.settling };
+        let mut rings = modules.each_mut().map(State::rings);
+        let drained = merge.drain(&mut rings, times.now.0, |source, record| match source {
+            0 => exec.record(record, &mut world),
+            _ => flows.record(record, &mut world),
+        });
+        if drained.records > 0 {
+            self.busy = times.now;
+            self.flows.gauges();
+            self.tell_decisions();
         }
-        if self.notes.is_empty() {
-            self.drained = times.now;
-            return false;
-        }
-        self.busy = times.now;
-        self.notes.sort_unstable_by_key(|note| note.time);
-        let ready = match more {
-            true => self.notes.partition_point(|note| note.time <= limit),
-            false => self.notes.len(),
-        };
-        for at in 0..ready {
-            let note = self.notes[at];
-            let (State::Loaded(loaded) | State::Detaching(loaded) | State::Detached(loaded)) =
-                &self.modules[note.source as usize]
-            else {
-                continue;
-            };
-            let record = loaded.module.rings.bytes(&note);
-            let mut world = World {
-                processes: &mut self.processes,
-                sockets: &self.sockets,
-                offsets: times.offsets,
-                now: times.now,
-                settling: times.now < self.settling,
-            };
-            match note.source {
-                0 => self.exec.record(record, &mut world),
-                _ => self.flows.record(record, &mut world),
-            }
-        }
-        for note in &self.notes[ready..] {
-            if let State::Loaded(loaded) | State::Detaching(loaded) | State::Detached(loaded) =
-                &mut self.modules[note.source as usize]
-            {
-                loaded.module.rings.hold(note);
-            }
-        }
-        for state in &mut self.modules {
-            if let State::Loaded(loaded) | State::Detaching(loaded) | State::Detached(loaded) = state {
-                loaded.module.rings.release();
-            }
-        }
-        self.flows.gauges();
-        self.tell_decisions();
-        if !more {
+        if !drained.more {
             self.drained = times.now;
         }
-        more
+        drained.more
     }
 
     /// The time up to which every record has been worked on.
@@ -408,8 +378,10 @@ impl Sources {
     /// records were lost, what they would have told is looked for.
     pub fn refresh(&mut self) {
         for hooks in Hooks::ALL {
-            let (State::Loaded(loaded) | State::Detaching(loaded)) = &self.modules[hooks as usize] else { continue };
-            let lost = self.metrics.refresh(hooks, &loaded.counts);
+            let (State::Loaded(loaded) | State::Detaching(loaded)) = &mut self.modules[hooks as usize] else {
+                continue;
+            };
+            let lost = self.metrics.refresh(hooks, &mut loaded.counts);
             if lost > std::mem::replace(&mut self.lost_seen[hooks as usize], lost) {
                 match hooks {
                     Hooks::Exec => self.loader.pids(),
@@ -430,15 +402,10 @@ impl Sources {
     pub fn sample(&self, stats: &mut BpfStats, now: Instant) {
         let loaded: Vec<(Hooks, &Loaded)> =
             Hooks::ALL.into_iter().filter_map(|hooks| Some((hooks, self.loaded(hooks)?))).collect();
-        stats.sample(now, stats_enabled(), &infos(&loaded));
-        for (hooks, loaded) in loaded {
-            for (name, fd) in &loaded.programs {
-                if let Ok(runs) = stats::runs(*fd)
-                    && runs.misses > 0
-                {
-                    self.metrics.misses(hooks, name, runs.misses);
-                }
-            }
+        let programs = infos(&loaded);
+        stats.sample(now, stats_enabled(), &programs);
+        for program in programs.iter().filter(|program| program.misses > 0) {
+            self.metrics.misses(program.module, program.name, program.misses);
         }
     }
 
@@ -478,7 +445,8 @@ impl Sources {
                 .register(&mut SourceFd(&fd), token, Interest::READABLE)
                 .map_err(|error| fail("poll the rings", error.to_string()))?;
         }
-        let counts = Counts::new(module.map("tawon_counts").ok_or_else(|| broken("tawon_counts"))?);
+        let counts = Counts::new(module.map("tawon_counts").ok_or_else(|| broken("tawon_counts"))?)
+            .map_err(|error| fail("read the counters", error.to_string()))?;
         for (program, reason) in &module.unattached {
             log::warn!("a hook could not be attached module={} program={program} reason={reason:?}", hooks.name());
             self.metrics.attach_failures.with_label_values(&[hooks.name(), program]).inc();
@@ -536,7 +504,7 @@ struct KernelSockets {
 impl Sockets for KernelSockets {
     fn peer(&self, key: &abi::PeerKey) -> Option<abi::Peer> {
         let Some(peers) = &self.peers else { return NoSockets.peer(key) };
-        abi::read(&peers.lookup(abi::bytes(key), MapFlags::ANY).ok()??)
+        map::lookup(peers, abi::bytes(key))
     }
 
     fn forget_peer(&self, key: &abi::PeerKey) {
@@ -556,8 +524,7 @@ impl Sockets for KernelSockets {
 
     fn is_open(&self, sock: u64, flow: u64) -> bool {
         let Some(sockets) = &self.sockets else { return false };
-        let found = sockets.lookup(&sock.to_ne_bytes(), MapFlags::ANY).ok().flatten();
-        found.and_then(|found| abi::read::<abi::Flow>(&found)).is_some_and(|found| found.flow == flow)
+        map::lookup::<abi::Flow>(sockets, &sock.to_ne_bytes()).is_some_and(|found| found.flow == flow)
     }
 }
 
@@ -604,6 +571,7 @@ fn infos<'a>(loaded: &[(Hooks, &'a Loaded)]) -> Vec<Program<'a>> {
                     name,
                     run_cnt: runs.count,
                     run_time_ns: runs.nanoseconds,
+                    misses: runs.misses,
                 });
             }
         }
@@ -664,7 +632,8 @@ impl SourceMetrics {
     }
 
     /// Returns how many records were lost.
-    fn refresh(&mut self, hooks: Hooks, counts: &Counts) -> u64 {
+    fn refresh(&mut self, hooks: Hooks, counts: &mut Counts) -> u64 {
+        counts.read();
         let totals = &mut self.totals[hooks as usize];
         let mut lost = 0;
         for (kind, total) in &mut totals.produced {
@@ -687,11 +656,11 @@ impl SourceMetrics {
         self.misses.borrow_mut().retain(|(module, _), _| *module != hooks.name());
     }
 
-    fn misses(&self, hooks: Hooks, program: &str, misses: u64) {
+    fn misses(&self, module: &'static str, program: &str, misses: u64) {
         let mut all = self.misses.borrow_mut();
         let total = all
-            .entry((hooks.name(), program.to_owned()))
-            .or_insert_with(|| Total::new(self.errors.with_label_values(&[hooks.name(), program, "recursion_miss"])));
+            .entry((module, program.to_owned()))
+            .or_insert_with(|| Total::new(self.errors.with_label_values(&[module, program, "recursion_miss"])));
         total.set(misses);
     }
 
@@ -711,8 +680,6 @@ impl SourceMetrics {
     }
 }
 
-/// Records that one ring gives in one go.
-const BUDGET: usize = 4096;
 /// Records that wait in a ring before it says so.
 const MOST_WAITING: usize = 128;
 const RING_BYTES: usize = 8 << 20;

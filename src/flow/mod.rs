@@ -6,6 +6,7 @@ pub mod connection;
 pub mod fragments;
 mod index;
 pub mod key;
+pub mod number;
 pub mod reassembly;
 pub mod table;
 

@@ -10,7 +10,9 @@ use super::index::Index;
 pub struct Table<K, V, const LISTS: usize = 1, S = RandomState> {
     index: Index,
     hasher: S,
-    slots: Vec<Slot<K, V>>,
+    /// None in a free slot.
+    slots: Vec<Option<Entry<K, V>>>,
+    links: Vec<Link>,
     /// Head of the chain of free slots, through `newer`.
     free: u32,
     lists: [List; LISTS],
@@ -20,20 +22,19 @@ pub struct Table<K, V, const LISTS: usize = 1, S = RandomState> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Id(u32);
 
-/// In this order, so that links, key and the beginning of the value share a cache line.
-#[repr(C)]
-struct Slot<K, V> {
-    newer: u32,
-    older: u32,
-    list: u8,
-    /// None in a free slot.
-    entry: Option<Entry<K, V>>,
-}
-
+/// Key before value, so that a value's beginning shares the key's cache line.
 #[repr(C)]
 struct Entry<K, V> {
     key: K,
     value: V,
+}
+
+/// A slot's neighbours. Apart from the entries, since using one entry moves three of these about.
+#[derive(Clone, Copy)]
+struct Link {
+    newer: u32,
+    older: u32,
+    list: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -49,6 +50,7 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher + Default> Defau
             index: Index::default(),
             hasher: S::default(),
             slots: Vec::new(),
+            links: Vec::new(),
             free: NONE,
             lists: [List { newest: NONE, oldest: NONE, length: 0 }; LISTS],
         }
@@ -57,7 +59,7 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher + Default> Defau
 
 impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LISTS, S> {
     /// What one entry takes in bytes, its share of the index included.
-    pub const ENTRY_BYTES: usize = size_of::<Slot<K, V>>() + Index::ENTRY_BYTES;
+    pub const ENTRY_BYTES: usize = size_of::<Option<Entry<K, V>>>() + size_of::<Link>() + Index::ENTRY_BYTES;
 
     pub fn len(&self) -> usize {
         self.index.len()
@@ -88,11 +90,10 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
     #[inline]
     pub fn touch(&mut self, key: &K) -> Option<Id> {
         let at = self.find(key)?;
-        let slot = self.slots.get(at as usize)?;
-        if slot.newer != NONE {
-            let list = slot.list;
+        let link = *self.links.get(at as usize)?;
+        if link.newer != NONE {
             self.unlink(at);
-            self.link(at, list);
+            self.link(at, link.list);
         }
         Some(Id(at))
     }
@@ -100,7 +101,7 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
     /// The entry that `touch` or `insert` told of, as long as it is not removed.
     #[inline]
     pub fn at(&mut self, id: Id) -> Option<&mut V> {
-        self.slots.get_mut(id.0 as usize)?.entry.as_mut().map(|entry| &mut entry.value)
+        self.slots.get_mut(id.0 as usize)?.as_mut().map(|entry| &mut entry.value)
     }
 
     /// Adds an entry as the newest of `list`, in the place of what the key had before.
@@ -108,7 +109,7 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
         let hash = self.hasher.hash_one(key);
         if let Some(at) = self.probe(hash, &key) {
             self.unlink(at);
-            self.link(at, list as u8);
+            self.link(at, list as u32);
             if let Some(old) = self.at(Id(at)) {
                 *old = value;
             }
@@ -117,15 +118,17 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
         let entry = Some(Entry { key, value });
         let at = match self.slots.get_mut(self.free as usize) {
             Some(slot) => {
-                slot.entry = entry;
-                std::mem::replace(&mut self.free, slot.newer)
+                *slot = entry;
+                let next = self.links.get(self.free as usize).map_or(NONE, |link| link.newer);
+                std::mem::replace(&mut self.free, next)
             }
             None => {
-                self.slots.push(Slot { newer: NONE, older: NONE, list: 0, entry });
+                self.slots.push(entry);
+                self.links.push(Link { newer: NONE, older: NONE, list: 0 });
                 self.slots.len() as u32 - 1
             }
         };
-        self.link(at, list as u8);
+        self.link(at, list as u32);
         self.index.insert(hash, at);
         Id(at)
     }
@@ -140,7 +143,7 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
     pub fn shift(&mut self, key: &K, list: usize) {
         if let Some(at) = self.find(key) {
             self.unlink(at);
-            self.link(at, list as u8);
+            self.link(at, list as u32);
         }
     }
 
@@ -158,7 +161,7 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
 
     /// All entries, in no order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
-        self.slots.iter_mut().filter_map(|slot| slot.entry.as_mut().map(|entry| (&entry.key, &mut entry.value)))
+        self.slots.iter_mut().flatten().map(|entry| (&entry.key, &mut entry.value))
     }
 
     #[inline]
@@ -174,48 +177,46 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
     /// Frees a slot that the index does not know any more.
     fn release(&mut self, at: u32) -> Option<Entry<K, V>> {
         self.unlink(at);
-        let slot = self.slots.get_mut(at as usize)?;
-        slot.newer = self.free;
-        self.free = at;
-        slot.entry.take()
+        self.links.get_mut(at as usize)?.newer = std::mem::replace(&mut self.free, at);
+        self.slots.get_mut(at as usize)?.take()
     }
 
     fn slot(&self, at: u32) -> Option<&Entry<K, V>> {
-        self.slots.get(at as usize)?.entry.as_ref()
+        self.slots.get(at as usize)?.as_ref()
     }
 
     fn unlink(&mut self, at: u32) {
-        let Some(&Slot { newer, older, list, .. }) = self.slots.get(at as usize) else { return };
-        let Some(list) = self.lists.get_mut(usize::from(list)) else { return };
+        let Some(&Link { newer, older, list }) = self.links.get(at as usize) else { return };
+        let Some(list) = self.lists.get_mut(list as usize) else { return };
         list.length -= 1;
-        match self.slots.get_mut(newer as usize) {
-            Some(slot) => slot.older = older,
+        match self.links.get_mut(newer as usize) {
+            Some(link) => link.older = older,
             None => list.newest = older,
         }
-        match self.slots.get_mut(older as usize) {
-            Some(slot) => slot.newer = newer,
+        match self.links.get_mut(older as usize) {
+            Some(link) => link.newer = newer,
             None => list.oldest = newer,
         }
     }
 
-    fn link(&mut self, at: u32, list: u8) {
-        let Some(ends) = self.lists.get_mut(usize::from(list)) else { return };
+    fn link(&mut self, at: u32, list: u32) {
+        let Some(ends) = self.lists.get_mut(list as usize) else { return };
         ends.length += 1;
         let older = std::mem::replace(&mut ends.newest, at);
-        match self.slots.get_mut(older as usize) {
-            Some(slot) => slot.newer = at,
+        match self.links.get_mut(older as usize) {
+            Some(link) => link.newer = at,
             None => ends.oldest = at,
         }
-        if let Some(slot) = self.slots.get_mut(at as usize) {
-            (slot.newer, slot.older, slot.list) = (NONE, older, list);
+        if let Some(link) = self.links.get_mut(at as usize) {
+            *link = Link { newer: NONE, older, list };
         }
     }
 }
 
 /// Whether the slot holds this key.
 #[inline]
-fn is<K: PartialEq, V>(slots: &[Slot<K, V>], at: u32, key: &K) -> bool {
-    slots.get(at as usize).and_then(|slot| slot.entry.as_ref()).is_some_and(|entry| entry.key == *key)
+fn is<K: PartialEq, V>(slots: &[Option<Entry<K, V>>], at: u32, key: &K) -> bool {
+    slots.get(at as usize).and_then(Option::as_ref).is_some_and(|entry| entry.key == *key)
 }
 
 /// No slot.

@@ -6,6 +6,8 @@ pub mod abi;
 pub mod features;
 pub mod iter;
 pub mod load;
+pub mod map;
+pub mod merge;
 pub mod messages;
 pub mod ring;
 pub mod stats;

@@ -1,6 +1,6 @@
 //! The rings through which records reach us: a perf ring per CPU, or one BPF ring buffer where
 //! perf_event_open is refused. Records are looked at where they lie: `collect` notes what has come,
-//! the caller puts the notes of all rings in order of time and reads each record by `bytes`, and
+//! `merge` puts the notes of all rings in order of time and reads each record by `bytes`, and
 //! `release` gives the room back. Nothing is copied but a record that wraps around a ring's end.
 
 use std::io;
@@ -14,14 +14,9 @@ use super::syscalls::{self, Mapping};
 pub struct Note {
     /// Nanoseconds of CLOCK_MONOTONIC: the first field of every record.
     pub time: u64,
-    /// The ring, as its owner numbers them.
-    pub ring: u16,
-    /// The source that the ring belongs to, as the caller numbers them.
-    pub source: u16,
-    at: u32,
-    len: u32,
     /// Where its header stands, counted from the ring's beginning.
-    position: u64,
+    pub position: u64,
+    len: u32,
 }
 
 /// How a source's records come.
@@ -45,34 +40,37 @@ impl Rings {
         }
     }
 
-    /// Appends a note of each record older than `before`, at most `budget` of each ring, in the order
-    /// in which they lie. Says whether a ring had more.
-    pub fn collect(&mut self, source: u16, before: u64, budget: usize, notes: &mut Vec<Note>) -> bool {
+    /// How many rings there are; the methods below take their numbers.
+    pub fn count(&self) -> usize {
         match self {
-            Rings::Perf(rings) => {
-                let mut more = false;
-                for (number, ring) in rings.iter_mut().enumerate() {
-                    more |= ring.collect(source, number as u16, before, budget, notes);
-                }
-                more
-            }
-            Rings::Buffer(ring) => ring.collect(source, before, budget, notes),
+            Rings::Perf(rings) => rings.len(),
+            Rings::Buffer(_) => 1,
         }
     }
 
-    /// The record of a note that was collected since the last `release`.
-    pub fn bytes(&self, note: &Note) -> &[u8] {
+    /// Appends a note of each record of one ring that is older than `before`, at most `budget`, in
+    /// order of time. Says whether it had more.
+    pub fn collect(&mut self, ring: usize, before: u64, budget: usize, notes: &mut Vec<Note>) -> bool {
         match self {
-            Rings::Perf(rings) => rings.get(note.ring as usize).map_or(&[], |ring| ring.bytes(note)),
+            Rings::Perf(rings) => rings.get_mut(ring).is_some_and(|ring| ring.collect(before, budget, notes)),
+            Rings::Buffer(ring) => ring.collect(before, budget, notes),
+        }
+    }
+
+    /// The record of a note that was collected from the ring since the last `release`.
+    #[inline]
+    pub fn bytes(&self, ring: usize, note: &Note) -> &[u8] {
+        match self {
+            Rings::Perf(rings) => rings.get(ring).map_or(&[], |ring| ring.bytes(note)),
             Rings::Buffer(ring) => ring.bytes(note),
         }
     }
 
     /// Takes back that a record, and what lies behind it, was collected: the next `collect` brings it again.
-    pub fn hold(&mut self, note: &Note) {
+    pub fn hold(&mut self, ring: usize, note: &Note) {
         match self {
             Rings::Perf(rings) => {
-                if let Some(ring) = rings.get_mut(note.ring as usize) {
+                if let Some(ring) = rings.get_mut(ring) {
                     ring.next = ring.next.min(note.position);
                 }
             }
@@ -108,7 +106,7 @@ pub struct PerfRing {
     next: u64,
     /// The one collected record that wraps around the end, put together.
     wrapped: Vec<u8>,
-    wrapped_at: u32,
+    wrapped_at: usize,
     lost: u64,
 }
 
@@ -123,7 +121,7 @@ impl PerfRing {
             size: pages as usize * PAGE,
             next: 0,
             wrapped: Vec::new(),
-            wrapped_at: u32::MAX,
+            wrapped_at: usize::MAX,
             lost: 0,
         })
     }
@@ -132,13 +130,13 @@ impl PerfRing {
         self.fd.as_fd()
     }
 
-    fn collect(&mut self, source: u16, ring: u16, before: u64, budget: usize, notes: &mut Vec<Note>) -> bool {
+    fn collect(&mut self, before: u64, budget: usize, notes: &mut Vec<Note>) -> bool {
         // SAFETY: the first page of the mapping is a perf_event_mmap_page, whose data_head the kernel
         // moves while we read it; acquire makes what was written before it visible.
         let head = unsafe { AtomicU64::from_ptr(self.mapping.at().add(DATA_HEAD).cast()) }.load(Ordering::Acquire);
-        let mut taken = 0;
+        let first = notes.len();
         while self.next < head {
-            if taken == budget {
+            if notes.len() - first == budget {
                 return true;
             }
             let at = self.next as usize & (self.size - 1);
@@ -162,8 +160,7 @@ impl PerfRing {
                     if begin + len > self.size {
                         self.put_together(begin, len);
                     }
-                    notes.push(Note { time, ring, source, at: begin as u32, len: len as u32, position: self.next });
-                    taken += 1;
+                    put(notes, first, Note { time, position: self.next, len: len as u32 });
                 }
                 PERF_RECORD_LOST => self.lost += self.word(at + 16),
                 _ => {}
@@ -174,9 +171,9 @@ impl PerfRing {
     }
 
     fn bytes(&self, note: &Note) -> &[u8] {
-        let (at, len) = (note.at as usize, note.len as usize);
+        let (at, len) = ((note.position as usize + 12) & (self.size - 1), note.len as usize);
         if at + len > self.size {
-            return if note.at == self.wrapped_at { &self.wrapped } else { &[] };
+            return if at == self.wrapped_at { &self.wrapped } else { &[] };
         }
         // SAFETY: within the data part, and the kernel does not write between the tail, which moves
         // only in `release` (it takes &mut self), and the head.
@@ -199,7 +196,7 @@ impl PerfRing {
             self.wrapped.extend_from_slice(std::slice::from_raw_parts(self.data().add(begin), first));
             self.wrapped.extend_from_slice(std::slice::from_raw_parts(self.data(), len - first));
         }
-        self.wrapped_at = begin as u32;
+        self.wrapped_at = begin;
     }
 
     fn word(&self, at: usize) -> u64 {
@@ -236,12 +233,12 @@ impl RingBuffer {
         Ok(RingBuffer { fd, consumer, producer, size, next: 0 })
     }
 
-    fn collect(&mut self, source: u16, before: u64, budget: usize, notes: &mut Vec<Note>) -> bool {
+    fn collect(&mut self, before: u64, budget: usize, notes: &mut Vec<Note>) -> bool {
         // SAFETY: the page begins with the producer's position, which the kernel moves.
         let head = unsafe { AtomicUsize::from_ptr(self.producer.at().cast()) }.load(Ordering::Acquire);
-        let mut taken = 0;
+        let first = notes.len();
         while self.next < head {
-            if taken == budget {
+            if notes.len() - first == budget {
                 return true;
             }
             let at = self.next & (self.size - 1);
@@ -258,8 +255,7 @@ impl RingBuffer {
                     break;
                 }
                 let position = self.next as u64;
-                notes.push(Note { time, ring: 0, source, at: (at + 8) as u32, len: len as u32, position });
-                taken += 1;
+                put(notes, first, Note { time, position, len: len as u32 });
             }
             self.next += (len + 8).next_multiple_of(8);
         }
@@ -267,8 +263,9 @@ impl RingBuffer {
     }
 
     fn bytes(&self, note: &Note) -> &[u8] {
+        let at = (note.position as usize & (self.size - 1)) + 8;
         // SAFETY: within the doubled data part; not overwritten until `release`.
-        unsafe { std::slice::from_raw_parts(self.data().add(note.at as usize), note.len as usize) }
+        unsafe { std::slice::from_raw_parts(self.data().add(at), note.len as usize) }
     }
 
     fn release(&mut self) {
@@ -282,6 +279,19 @@ impl RingBuffer {
     }
 }
 
+/// Adds a note to those from `first` on, which stay in order of time: an interrupt's record may lie
+/// before that of the program it interrupted, which had read the clock already.
+#[inline]
+fn put(notes: &mut Vec<Note>, first: usize, note: Note) {
+    match notes.last() {
+        Some(last) if last.time > note.time && notes.len() > first => {
+            let at = first + notes[first..].partition_point(|before| before.time <= note.time);
+            notes.insert(at, note);
+        }
+        _ => notes.push(note),
+    }
+}
+
 const PAGE: usize = 4096;
 const DATA_HEAD: usize = 1024;
 const DATA_TAIL: usize = 1032;
@@ -289,3 +299,90 @@ const PERF_RECORD_LOST: u32 = 2;
 const PERF_RECORD_SAMPLE: u32 = 9;
 const BUSY: u32 = 1 << 31;
 const DISCARDED: u32 = 1 << 30;
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::os::fd::FromRawFd;
+
+    use super::*;
+
+    impl PerfRing {
+        /// A ring in memory of our own, which `push` fills as the kernel would.
+        pub(in super::super) fn made(pages: usize) -> PerfRing {
+            // SAFETY: makes a descriptor, which is ours, or fails; the name is a constant.
+            let fd = unsafe { OwnedFd::from_raw_fd(libc::memfd_create(c"ring".as_ptr(), libc::MFD_CLOEXEC)) };
+            let file = std::fs::File::from(fd.try_clone().unwrap());
+            file.set_len(((1 + pages) * PAGE) as u64).unwrap();
+            let mapping = Mapping::new(fd.as_fd(), (1 + pages) * PAGE, 0, true).unwrap();
+            let (size, wrapped, wrapped_at) = (pages * PAGE, Vec::new(), usize::MAX);
+            PerfRing { fd, cpu: 0, mapping, size, next: 0, wrapped, wrapped_at, lost: 0 }
+        }
+
+        /// Adds a sample. False, as with ENOSPC, where there is no room.
+        pub(in super::super) fn push(&mut self, record: &[u8]) -> bool {
+            let padded = (12 + record.len()).next_multiple_of(8);
+            let (head, tail) = (self.counter(DATA_HEAD), self.counter(DATA_TAIL));
+            let (begin, used) =
+                (head.load(Ordering::Relaxed), head.load(Ordering::Relaxed) - tail.load(Ordering::Relaxed));
+            if used as usize + padded > self.size {
+                return false;
+            }
+            let mut sample = Vec::from(PERF_RECORD_SAMPLE.to_ne_bytes());
+            sample.extend([0, 0]);
+            sample.extend((padded as u16).to_ne_bytes());
+            sample.extend((padded as u32 - 12).to_ne_bytes());
+            sample.extend(record);
+            for (at, byte) in sample.iter().enumerate() {
+                // SAFETY: masked into the data part, which is ours alone in a test.
+                unsafe { *self.data().add((begin as usize + at) & (self.size - 1)).cast_mut() = *byte };
+            }
+            head.store(begin + padded as u64, Ordering::Release);
+            true
+        }
+
+        fn counter(&self, at: usize) -> &AtomicU64 {
+            // SAFETY: both counters stand in the mapping's first page, aligned.
+            unsafe { AtomicU64::from_ptr(self.mapping.at().add(at).cast()) }
+        }
+    }
+
+    /// A record of some size that begins with its time and says its number.
+    pub(in super::super) fn record(time: u64, number: u64, size: usize) -> Vec<u8> {
+        let mut record = [time.to_ne_bytes(), number.to_ne_bytes()].concat();
+        record.resize(size.max(16), 23);
+        record
+    }
+
+    #[test]
+    fn records_come_whole_over_many_turns_of_a_ring() {
+        let (mut ring, mut notes, mut read) = (PerfRing::made(1), Vec::new(), 0u64);
+        let mut written = 0u64;
+        while read < 10_000 {
+            while ring.push(&record(written, written, 20 + (written % 300) as usize)) {
+                written += 1;
+            }
+            notes.clear();
+            assert!(!ring.collect(u64::MAX, usize::MAX, &mut notes));
+            assert!(!notes.is_empty());
+            for note in &notes {
+                let wanted = record(read, read, 20 + (read % 300) as usize);
+                assert_eq!(ring.bytes(note)[..wanted.len()], wanted);
+                read += 1;
+            }
+            ring.release();
+        }
+        assert_eq!(read, written);
+    }
+
+    #[test]
+    fn a_record_that_is_older_than_the_one_before_it_goes_ahead_of_it() {
+        let (mut ring, mut notes) = (PerfRing::made(1), Vec::new());
+        for time in [5, 3, 4, 9, 1, 20] {
+            assert!(ring.push(&record(time, 0, 16)));
+        }
+        assert!(ring.collect(20, 5, &mut notes), "the budget is used up");
+        assert_eq!(notes.iter().map(|note| note.time).collect::<Vec<_>>(), [1, 3, 4, 5, 9]);
+        assert!(!ring.collect(20, 5, &mut notes), "what is not older waits");
+        assert_eq!(notes.len(), 5);
+    }
+}

@@ -3,7 +3,9 @@
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use libbpf_rs::MapHandle;
+
+use super::map;
 
 /// `run_cnt` and `run_time_ns` of a program, both since it was loaded.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -39,31 +41,43 @@ pub fn enable() -> io::Result<OwnedFd> {
 }
 
 /// A module's counters: bpf/lib/maps.bpf.h says what stands where.
-pub struct Counts(MapHandle);
+pub struct Counts {
+    map: MapHandle,
+    /// What each CPU had counted when `read` looked, one after the other.
+    values: Vec<u64>,
+    of_one: usize,
+}
 
 impl Counts {
-    pub fn new(map: MapHandle) -> Counts {
-        Counts(map)
+    pub fn new(map: MapHandle) -> io::Result<Counts> {
+        let (of_one, all) = map::per_cpu_length(&map)?;
+        Ok(Counts { map, values: vec![0; all], of_one })
+    }
+
+    /// Looks what the counters are now: one system call for all of them.
+    pub fn read(&mut self) {
+        if let Err(error) = map::per_cpu(&self.map, &mut self.values) {
+            log::debug!("the counters of a module cannot be read error={error}");
+        }
     }
 
     /// Records of this kind that were handed over or found no room.
     pub fn produced(&self, kind: u16) -> u64 {
-        self.sum(u32::from(kind))
+        self.sum(usize::from(kind))
     }
 
     /// Of those, the ones that found no room.
     pub fn lost(&self, kind: u16) -> u64 {
-        self.sum(16 + u32::from(kind))
+        self.sum(16 + usize::from(kind))
     }
 
     /// How often the error of this number happened.
     pub fn error(&self, number: u32) -> u64 {
-        self.sum(32 + number)
+        self.sum(32 + number as usize)
     }
 
-    fn sum(&self, slot: u32) -> u64 {
-        let values = self.0.lookup_percpu(&slot.to_ne_bytes(), MapFlags::ANY).ok().flatten().unwrap_or_default();
-        values.iter().filter_map(|value| Some(u64::from_ne_bytes(value.get(..8)?.try_into().ok()?))).sum()
+    fn sum(&self, slot: usize) -> u64 {
+        self.values.chunks_exact(self.of_one).filter_map(|of_cpu| of_cpu.get(slot)).sum()
     }
 }
 

@@ -4,6 +4,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use super::abi;
 use super::load::Module;
+use super::map;
 
 /// The two maps that all modules share.
 pub struct WatchMap {
@@ -27,8 +28,7 @@ impl WatchMap {
     /// another process, or that has exec'd since: that one is pending and will be decided again.
     pub fn decide(&self, pid: u32, start: u64, execs: Option<u32>, masks: [u64; SOURCES]) {
         let key = pid.to_ne_bytes();
-        let Ok(Some(found)) = self.watched.lookup(&key, MapFlags::ANY) else { return };
-        let Some(mut watch) = abi::read::<abi::Watch>(&found) else { return };
+        let Some(mut watch) = map::lookup::<abi::Watch>(&self.watched, &key) else { return };
         if watch.start / TICK != start / TICK || execs.is_some_and(|execs| execs != watch.execs) {
             return;
         }

@@ -14,11 +14,13 @@ pub struct Program<'a> {
     /// Of the kernel; another one after every load.
     pub id: u32,
     /// The source it belongs to.
-    pub module: &'a str,
+    pub module: &'static str,
     /// Its C function's name, whole.
     pub name: &'a str,
     pub run_cnt: u64,
     pub run_time_ns: u64,
+    /// Runs that the kernel left out since the program was running on that CPU already.
+    pub misses: u64,
 }
 
 /// The sampler. Its state is as large as the programs that were ever loaded, by name.
@@ -131,7 +133,7 @@ mod tests {
     use super::*;
 
     const fn program(id: u32, run_cnt: u64, run_time_ns: u64) -> Program<'static> {
-        Program { id, module: "flows", name: "handle_state", run_cnt, run_time_ns }
+        Program { id, module: "flows", name: "handle_state", run_cnt, run_time_ns, misses: 0 }
     }
 
     struct Bench {

@@ -1,14 +1,12 @@
 //! The process table: what the kernel told of each process, kept until it ends (and longer by whoever
 //! holds its `Rc`). Bounded; descriptions are used again, so that a process costs no allocation once warm.
 
-use std::hash::BuildHasherDefault;
 use std::rc::Rc;
-
-use fnv::FnvHasher;
 
 use super::Process;
 use super::watch::Masks;
 use crate::flow;
+use crate::flow::number::BuildNumber;
 
 /// What is kept beside a process's description.
 #[derive(Clone, Debug)]
@@ -24,7 +22,7 @@ pub struct Entry {
 
 /// Processes by pid; the start time tells whether one is the same.
 pub struct Table {
-    entries: flow::table::Table<u32, Entry, 1, BuildHasherDefault<FnvHasher>>,
+    entries: flow::table::Table<u32, Entry, 1, BuildNumber>,
     spare: Vec<Rc<Process>>,
     limit: usize,
     evictions: u64,

@@ -1,5 +1,6 @@
 //! Decoders and tasks against material from outside and against independent decoders.
 
+mod allocations;
 mod conditions;
 mod decoders;
 mod destinations;

@@ -137,8 +137,14 @@ fn whole() -> Metrics {
     runs.ended("processes", End::Stopped, std::time::Duration::from_secs(1), &[], Instant(1));
     let mut stats = bpf_stats::BpfStats::new(&metrics);
     let programs = [("exec", "tawon_exec_exec"), ("flows", "tawon_flows_state")];
-    let programs =
-        programs.map(|(module, name)| bpf_stats::Program { id: 1, module, name, run_cnt: 1, run_time_ns: 1 });
+    let programs = programs.map(|(module, name)| bpf_stats::Program {
+        id: 1,
+        module,
+        name,
+        run_cnt: 1,
+        run_time_ns: 1,
+        misses: 0,
+    });
     for now in [1, 2] {
         stats.sample(Instant(now), true, &programs);
     }

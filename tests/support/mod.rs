@@ -8,6 +8,7 @@ pub mod messages;
 pub mod packets;
 pub mod prometheus;
 pub mod promtool;
+pub mod records;
 pub mod replay;
 pub mod scapy;
 pub mod stories;

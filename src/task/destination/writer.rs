@@ -148,7 +148,8 @@ impl Sink {
         shared.level.fetch_add(size, Relaxed);
         shared.queue_bytes.add(size as i64);
         let mut state = locked(&shared.state);
-        let empty = state.spare.pop().unwrap_or_default();
+        // As large as this one, rather than growing to it step by step.
+        let empty = state.spare.pop().unwrap_or_else(|| Vec::with_capacity(lines.capacity()));
         let lines = std::mem::replace(lines, empty);
         state.queue.push_back(Batch { lines, records, tally: self.tally.clone() });
         drop(state);

@@ -1,22 +1,25 @@
 //! Ring records of `flows` to the flow table and to records, in order of time.
 
-use std::collections::VecDeque;
-use std::hash::BuildHasherDefault;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use fnv::{FnvHashMap, FnvHashSet, FnvHasher};
-use prometheus::{IntCounter, IntGauge};
+use prometheus::IntGauge;
+use prometheus::local::LocalIntCounter;
 
 use super::listeners::Listeners;
 use super::record::State;
 use super::tracked::{Tracked, UDP};
 use crate::config::Filter;
+use crate::flow::number::BuildNumber;
 use crate::flow::table::Table;
 use crate::kernel::abi;
 use crate::metrics::Metrics;
 use crate::pipeline::Event;
 use crate::task::source::{Taps, World};
 use crate::time::{Instant, Offsets};
+
+/// Open flows by number, which the kernel gives.
+type Flows = Table<u64, Tracked, LISTS, BuildNumber>;
 
 /// What a directive's `flows` was configured with.
 pub struct Options {
@@ -59,38 +62,48 @@ impl Options {
 /// The `flows` source.
 pub struct Engine {
     pub taps: Taps<Options>,
-    table: Table<u64, Tracked, LISTS, BuildHasherDefault<FnvHasher>>,
+    table: Flows,
     limit: usize,
     evictions: u64,
     /// UDP sockets: the first of each one's flows.
-    sockets: FnvHashMap<u64, u64>,
+    sockets: HashMap<u64, u64, BuildNumber>,
     /// Flows that nobody has claimed yet, in the order of when that is given up.
     unclaimed: VecDeque<(Instant, u64)>,
-    threads: FnvHashMap<u32, u32>,
+    /// Closed UDP sockets whose flows have not all been told of: when, and the first of the rest.
+    released: VecDeque<(u64, u64)>,
+    threads: HashMap<u32, u32, BuildNumber>,
     listeners: Listeners,
     /// Flows that nobody wants, whose ends may be on their way all the same, and until when.
-    dropped: FnvHashSet<u64>,
+    dropped: HashSet<u64, BuildNumber>,
     dropped_until: VecDeque<(Instant, u64)>,
     /// Walks over sockets that are older than the agent, not back yet, and what ended meanwhile.
     walks: u32,
-    ended_unseen: FnvHashSet<u64>,
+    ended_unseen: HashSet<u64, BuildNumber>,
     counts: Counts,
 }
 
+/// What deciding and telling need beside the table of flows.
+struct Desk<'a> {
+    taps: &'a mut Taps<Options>,
+    threads: &'a mut HashMap<u32, u32, BuildNumber>,
+    counts: &'a Counts,
+}
+
+/// Counted here, and handed to the scraped counters by `gauges`, once per turn.
 struct Counts {
-    messages: IntCounter,
-    out_of_order: IntCounter,
-    missing_ended: IntCounter,
-    missing_started: IntCounter,
-    extra_ended: IntCounter,
-    missing_tid: IntCounter,
-    missing_socket: IntCounter,
+    messages: LocalIntCounter,
+    out_of_order: LocalIntCounter,
+    missing_ended: LocalIntCounter,
+    missing_started: LocalIntCounter,
+    extra_ended: LocalIntCounter,
+    missing_tid: LocalIntCounter,
+    missing_socket: LocalIntCounter,
+    started: LocalIntCounter,
+    ongoing: LocalIntCounter,
+    ended: LocalIntCounter,
+    filtered: LocalIntCounter,
     tracked: IntGauge,
     threads: IntGauge,
-    started: IntCounter,
-    ongoing: IntCounter,
-    ended: IntCounter,
-    filtered: IntCounter,
 }
 
 impl Engine {
@@ -102,28 +115,29 @@ impl Engine {
             table: Table::default(),
             limit: limit.max(1),
             evictions: 0,
-            sockets: FnvHashMap::default(),
+            sockets: HashMap::default(),
             unclaimed: VecDeque::new(),
-            threads: FnvHashMap::default(),
+            released: VecDeque::new(),
+            threads: HashMap::default(),
             listeners: Listeners::default(),
-            dropped: FnvHashSet::default(),
+            dropped: HashSet::default(),
             dropped_until: VecDeque::new(),
             walks: 0,
-            ended_unseen: FnvHashSet::default(),
+            ended_unseen: HashSet::default(),
             counts: Counts {
-                messages: metrics.counter("flow_msgs"),
-                out_of_order: metrics.counter("flow_out_of_order_msgs"),
-                missing_ended: metrics.counter("flow_missing_ended"),
-                missing_started: metrics.counter("flow_missing_started"),
-                extra_ended: metrics.counter("flow_extra_ended"),
-                missing_tid: metrics.counter("flow_missing_tid"),
-                missing_socket: metrics.counter("flow_missing_socket"),
+                messages: metrics.counter("flow_msgs").local(),
+                out_of_order: metrics.counter("flow_out_of_order_msgs").local(),
+                missing_ended: metrics.counter("flow_missing_ended").local(),
+                missing_started: metrics.counter("flow_missing_started").local(),
+                extra_ended: metrics.counter("flow_extra_ended").local(),
+                missing_tid: metrics.counter("flow_missing_tid").local(),
+                missing_socket: metrics.counter("flow_missing_socket").local(),
+                started: status.with_label_values(&["started"]).local(),
+                ongoing: status.with_label_values(&["ongoing"]).local(),
+                ended: status.with_label_values(&["ended"]).local(),
+                filtered: status.with_label_values(&["filtered"]).local(),
                 tracked: metrics.gauge("flow_flows_tracked"),
                 threads: metrics.gauge("flow_threads_tracked"),
-                started: status.with_label_values(&["started"]),
-                ongoing: status.with_label_values(&["ongoing"]),
-                ended: status.with_label_values(&["ended"]),
-                filtered: status.with_label_values(&["filtered"]),
             },
         }
     }
@@ -207,13 +221,14 @@ impl Engine {
             let count = tell(&mut self.taps, flow, flow.mask & due, State::Ongoing, at, world.offsets);
             self.counts.ongoing.inc_by(count);
         }
+        self.gauges();
     }
 
     /// Records were lost: connections of which nothing came since `before`, and which the iterator over
     /// sockets, begun then, did not tell of, have ended unseen. To be called when everything that was in the
     /// rings at the walk's end has been worked on.
     pub fn reconcile(&mut self, told: &[u8], before: u64, world: &mut World<'_>) {
-        let open: FnvHashSet<u64> = told
+        let open: HashSet<u64, BuildNumber> = told
             .chunks_exact(size_of::<abi::Flow>())
             .filter_map(abi::read::<abi::Flow>)
             .map(|flow| flow.flow)
@@ -239,9 +254,8 @@ impl Engine {
     /// Time has passed: what nobody claimed within a second is told of as nobody's; UDP flows without
     /// datagrams for `udpIdle` end.
     pub fn tick(&mut self, world: &mut World<'_>) {
-        while let Some(&(until, number)) = self.unclaimed.front()
-            && until <= world.now
-        {
+        for _ in 0..UNCLAIMED_LOOKS {
+            let Some(&(_, number)) = self.unclaimed.front().filter(|(until, _)| *until <= world.now) else { break };
             self.unclaimed.pop_front();
             self.give_up(number, world);
         }
@@ -250,6 +264,12 @@ impl Engine {
         {
             self.dropped_until.pop_front();
             self.dropped.remove(&number);
+        }
+        if let Some((closed, next)) = self.released.pop_front() {
+            let rest = self.end_chain(next, closed, UDP_LOOKS, world);
+            if rest != 0 {
+                self.released.push_front((closed, rest));
+            }
         }
         let idle = self.udp_idle();
         let mut looked = 0;
@@ -277,7 +297,8 @@ impl Engine {
         let unclaimed = self.unclaimed.front().map(|(until, _)| *until);
         let dropped = self.dropped_until.front().map(|(until, _)| *until);
         let idle = self.table.oldest(UDP_LIST).map(|(_, flow)| Instant(flow.newest) + self.udp_idle());
-        unclaimed.into_iter().chain(dropped).chain(idle).min()
+        let released = self.released.front().map(|_| Instant(0));
+        unclaimed.into_iter().chain(dropped).chain(idle).chain(released).min()
     }
 
     /// A directive has come while flows are open: it is told of their ends.
@@ -299,6 +320,7 @@ impl Engine {
                 }
             }
         }
+        self.gauges();
     }
 
     /// A directive ends: what is open is told as ended without an end. The caller has brought statistics
@@ -312,6 +334,7 @@ impl Engine {
                 self.counts.ended.inc_by(tell(&mut self.taps, flow, 1 << bit, State::Ended, at, world.offsets));
             }
         }
+        self.gauges();
     }
 
     /// All directives have gone and the programs are unloaded: nothing is open any more.
@@ -319,6 +342,7 @@ impl Engine {
         while self.table.pop_oldest(TCP_LIST).is_some() || self.table.pop_oldest(UDP_LIST).is_some() {}
         self.sockets.clear();
         self.unclaimed.clear();
+        self.released.clear();
         self.threads.clear();
         self.listeners.clear();
         self.dropped.clear();
@@ -333,7 +357,7 @@ impl Engine {
 
     /// Flows in the table, what they take in bytes, and how many were evicted to make room.
     pub fn occupancy(&self) -> (usize, usize, u64) {
-        (self.table.len(), self.table.len() * Table::<u64, Tracked, LISTS>::ENTRY_BYTES, self.evictions)
+        (self.table.len(), self.table.len() * Flows::ENTRY_BYTES, self.evictions)
     }
 
     /// Whether any directive wants TCP, and UDP.
@@ -342,10 +366,26 @@ impl Engine {
         (any(|options| options.tcp), any(|options| options.udp))
     }
 
-    /// Shows how much there is now.
+    /// Shows how much there is now, and how much came.
     pub fn gauges(&self) {
-        self.counts.tracked.set(self.table.len() as i64);
-        self.counts.threads.set(self.threads.len() as i64);
+        let counts = &self.counts;
+        for counter in [
+            &counts.messages,
+            &counts.out_of_order,
+            &counts.missing_ended,
+            &counts.missing_started,
+            &counts.extra_ended,
+            &counts.missing_tid,
+            &counts.missing_socket,
+            &counts.started,
+            &counts.ongoing,
+            &counts.ended,
+            &counts.filtered,
+        ] {
+            counter.flush();
+        }
+        counts.tracked.set(self.table.len() as i64);
+        counts.threads.set(self.threads.len() as i64);
     }
 
     fn flow(&mut self, flow: &abi::Flow, world: &mut World<'_>) {
@@ -367,11 +407,10 @@ impl Engine {
         match claim.header.kind {
             UNLISTENED => self.listeners.remove(claim.sock),
             RELEASED => {
-                let mut next = self.sockets.remove(&claim.sock).unwrap_or_default();
-                while let Some(flow) = self.table.get(&next) {
-                    let (number, peer) = (next, world.sockets.peer(&flow.peer_key()));
-                    next = flow.next_of_socket;
-                    self.end_udp(number, peer, Some(claim.header.time), world);
+                let first = self.sockets.remove(&claim.sock).unwrap_or_default();
+                let rest = self.end_chain(first, claim.header.time, UDP_LOOKS, world);
+                if rest != 0 {
+                    self.released.push_back((claim.header.time, rest));
                 }
             }
             _ if claim.flow != 0 => self.claim_flow(claim.flow, claim, world),
@@ -386,11 +425,23 @@ impl Engine {
         }
     }
 
+    /// Ends the flows of a closed UDP socket, at most `limit`, each of which takes system calls. Says
+    /// where the rest begins; 0 where there is none.
+    fn end_chain(&mut self, mut next: u64, closed: u64, limit: usize, world: &mut World<'_>) -> u64 {
+        for _ in 0..limit {
+            let Some(flow) = self.table.get(&next) else { return 0 };
+            let (number, peer) = (next, world.sockets.peer(&flow.peer_key()));
+            next = flow.next_of_socket;
+            self.end_udp(number, peer, Some(closed), world);
+        }
+        if self.table.get(&next).is_some() { next } else { 0 }
+    }
+
     /// An outbound connection is established: its owner is known.
     fn begin(&mut self, kernel: &abi::Flow, world: &mut World<'_>) {
         let mut flow = Tracked::new(kernel);
-        self.own(&mut flow, world);
-        self.announce(&mut flow, kernel.header.time, world);
+        self.desk().own(&mut flow, world);
+        self.desk().announce(&mut flow, kernel.header.time, world);
         self.keep(flow, TCP_LIST, world);
     }
 
@@ -400,16 +451,15 @@ impl Engine {
             return;
         }
         let mut flow = Tracked::new(kernel);
-        self.own(&mut flow, world);
+        self.desk().own(&mut flow, world);
         self.keep(flow, TCP_LIST, world);
     }
 
     fn datagram(&mut self, kernel: &abi::Flow, world: &mut World<'_>) {
         let mut flow = Tracked::new(kernel);
-        flow.next_of_socket = self.sockets.get(&kernel.sock).copied().unwrap_or_default();
         if kernel.claimed != 0 {
-            self.own(&mut flow, world);
-            self.announce(&mut flow, kernel.header.time, world);
+            self.desk().own(&mut flow, world);
+            self.desk().announce(&mut flow, kernel.header.time, world);
             if flow.mask == 0 {
                 world.sockets.forget_peer(&flow.peer_key());
                 return;
@@ -417,49 +467,56 @@ impl Engine {
         } else {
             self.unclaimed.push_back((Instant(kernel.header.time) + CLAIMED_WITHIN, kernel.flow));
         }
-        self.sockets.insert(kernel.sock, kernel.flow);
         self.insert(flow, UDP_LIST, world);
+        // Only now, since to make room the table may have evicted the one that was first.
+        let first = self.sockets.insert(kernel.sock, kernel.flow).unwrap_or_default();
+        if let Some(second) = self.table.get_mut(&first) {
+            second.before_of_socket = kernel.flow;
+            if let Some(flow) = self.table.get_mut(&kernel.flow) {
+                flow.next_of_socket = first;
+            }
+        }
     }
 
     /// Somebody accepted a connection, or sent or received first on a UDP socket.
     fn claim_flow(&mut self, number: u64, claim: &abi::Claim, world: &mut World<'_>) {
-        let Some(flow) = self.table.get_mut(&number) else { return };
+        let (table, mut desk) = self.split();
+        let Some(flow) = table.touch(&number).and_then(|id| table.at(id)) else { return };
         if claim.header.time < flow.newest && !flow.is_udp() {
-            self.counts.out_of_order.inc();
+            desk.counts.out_of_order.inc();
         }
         flow.newest = flow.newest.max(claim.header.time);
+        if flow.kernel.tid != claim.tid {
+            desk.leave_thread(flow);
+        }
         flow.kernel.header.mask = claim.header.mask;
         flow.kernel.header.flags = claim.header.flags;
         (flow.kernel.tgid, flow.kernel.tid) = (claim.tgid, claim.tid);
         flow.kernel.process_start = claim.process_start;
         flow.kernel.claimed = 1;
-        let (list, announced) = (if flow.is_udp() { UDP_LIST } else { TCP_LIST }, flow.announced);
-        let Some(mut flow) = self.take(number) else { return };
-        self.own(&mut flow, world);
-        self.announce(&mut flow, claim.header.time, world);
+        let announced = flow.announced;
+        desk.own(flow, world);
+        desk.announce(flow, claim.header.time, world);
         // Who was told of a start is told of the end, whoever the owner turned out to be.
         flow.mask |= announced;
-        if flow.mask != 0 {
-            self.insert(flow, list, world);
-        } else {
+        if flow.mask == 0
+            && let Some(mut flow) = self.take(number)
+        {
             self.drop_flow(&mut flow, world);
         }
     }
 
-    /// Nobody has claimed it within a second.
+    /// Nobody has claimed it within a second. It may yet be accepted by somebody of interest.
     fn give_up(&mut self, number: u64, world: &mut World<'_>) {
-        if self.table.get(&number).is_none_or(|flow| flow.kernel.claimed != 0) {
-            return;
+        let Some(flow) = self.table.get(&number).filter(|flow| flow.kernel.claimed == 0) else { return };
+        let listener = self.listeners.owner(&flow.kernel).filter(|_| !flow.is_udp());
+        let (table, mut desk) = self.split();
+        let Some(flow) = table.touch(&number).and_then(|id| table.at(id)) else { return };
+        if let Some(owner) = listener {
+            (flow.kernel.tgid, flow.kernel.process_start) = owner;
         }
-        let Some(mut flow) = self.take(number) else { return };
-        let list = if flow.is_udp() { UDP_LIST } else { TCP_LIST };
-        if let Some((tgid, start)) = self.listeners.owner(&flow.kernel).filter(|_| list == TCP_LIST) {
-            (flow.kernel.tgid, flow.kernel.process_start) = (tgid, start);
-        }
-        self.own(&mut flow, world);
-        self.announce(&mut flow, world.now.0, world);
-        // It may yet be accepted by somebody of interest.
-        self.insert(flow, list, world);
+        desk.own(flow, world);
+        desk.announce(flow, world.now.0, world);
     }
 
     fn end_tcp(&mut self, kernel: &abi::Flow, world: &mut World<'_>) {
@@ -479,9 +536,9 @@ impl Engine {
                     if let Some(owner) = self.listeners.owner(kernel) {
                         (flow.kernel.tgid, flow.kernel.process_start) = owner;
                     }
-                    self.own(&mut flow, world);
-                    self.filter(&mut flow);
-                    self.announce(&mut flow, kernel.header.time, world);
+                    self.desk().own(&mut flow, world);
+                    self.desk().filter(&mut flow);
+                    self.desk().announce(&mut flow, kernel.header.time, world);
                 } else if kernel.claimed == 0 {
                     (flow.kernel.tgid, flow.kernel.process_start) = (tgid, start);
                 }
@@ -494,8 +551,8 @@ impl Engine {
                 }
                 // Refused, or its start was lost: all that there is to tell is in this record.
                 let mut flow = Tracked::new(kernel);
-                self.own(&mut flow, world);
-                self.filter(&mut flow);
+                self.desk().own(&mut flow, world);
+                self.desk().filter(&mut flow);
                 flow
             }
         };
@@ -514,8 +571,8 @@ impl Engine {
         self.unchain(&flow);
         let at = closed.unwrap_or(world.now.0);
         if flow.kernel.claimed == 0 && flow.announced == 0 {
-            self.own(&mut flow, world);
-            self.announce(&mut flow, at, world);
+            self.desk().own(&mut flow, world);
+            self.desk().announce(&mut flow, at, world);
         }
         self.finish(&mut flow, at, world);
     }
@@ -535,56 +592,15 @@ impl Engine {
         }
         let told = tell(&mut self.taps, flow, flow.mask, State::Ended, at, world.offsets);
         self.counts.ended.inc_by(told);
-        self.leave_thread(flow);
+        self.desk().leave_thread(flow);
         if let Some(owner) = flow.owner.take() {
             world.processes.table.recycle(owner);
         }
     }
 
-    /// Finds the owner and the directives that want the flow.
-    fn own(&mut self, flow: &mut Tracked, world: &mut World<'_>) {
-        let kernel = &flow.kernel;
-        let owner = world.processes.table.find(kernel.tgid, Some(kernel.process_start));
-        let masks = match owner {
-            Some(entry) => {
-                flow.owner = Some(entry.process.clone());
-                entry.masks[SOURCE]
-            }
-            None if kernel.header.flags & PENDING != 0 || kernel.claimed == 0 => {
-                world.processes.watchers.unconditional()[SOURCE]
-            }
-            None => kernel.header.mask,
-        };
-        flow.mask = masks & self.taps.mask();
-        if kernel.tid != 0 && flow.mask != 0 && !flow.thread_counted {
-            *self.threads.entry(kernel.tid).or_default() += 1;
-            flow.thread_counted = true;
-        }
-    }
-
-    /// Leaves only the directives whose filter lets the flow through; counts the others.
-    fn filter(&mut self, flow: &mut Tracked) {
-        flow.mask &= !flow.filtered;
-        for (bit, tap) in self.taps.selected(flow.mask & !flow.announced) {
-            if !tap.options.passes(flow) {
-                flow.mask &= !(1 << bit);
-                flow.filtered |= 1 << bit;
-                self.counts.filtered.inc();
-            }
-        }
-    }
-
-    /// Tells of a start to whoever has not been told yet.
-    fn announce(&mut self, flow: &mut Tracked, at: u64, world: &World<'_>) {
-        self.filter(flow);
-        let fresh = flow.mask & !flow.announced;
-        self.counts.started.inc_by(tell(&mut self.taps, flow, fresh, State::Started, at, world.offsets));
-        flow.announced |= fresh;
-    }
-
     /// Keeps a flow that somebody wants.
     fn keep(&mut self, mut flow: Tracked, list: usize, world: &mut World<'_>) {
-        self.filter(&mut flow);
+        self.desk().filter(&mut flow);
         if flow.mask == 0 {
             self.drop_flow(&mut flow, world);
         } else {
@@ -592,9 +608,12 @@ impl Engine {
         }
     }
 
-    fn drop_flow(&mut self, flow: &mut Tracked, world: &World<'_>) {
-        self.leave_thread(flow);
+    fn drop_flow(&mut self, flow: &mut Tracked, world: &mut World<'_>) {
+        self.desk().leave_thread(flow);
         self.forget(flow, world);
+        if let Some(owner) = flow.owner.take() {
+            world.processes.table.recycle(owner);
+        }
     }
 
     /// Nothing more is wanted of the kernel side about it.
@@ -633,26 +652,80 @@ impl Engine {
 
     /// Takes a UDP flow out of its socket's chain.
     fn unchain(&mut self, flow: &Tracked) {
-        let number = flow.kernel.flow;
-        match self.sockets.get_mut(&flow.kernel.sock) {
-            Some(first) if *first == number => {
-                *first = flow.next_of_socket;
-                if flow.next_of_socket == 0 {
-                    self.sockets.remove(&flow.kernel.sock);
-                }
-            }
-            Some(first) => {
-                let mut at = *first;
-                while let Some(other) = self.table.get_mut(&at) {
-                    if other.next_of_socket == number {
-                        other.next_of_socket = flow.next_of_socket;
-                        break;
-                    }
-                    at = other.next_of_socket;
-                }
-            }
-            None => {}
+        let (before, next) = (flow.before_of_socket, flow.next_of_socket);
+        if let Some(after) = self.table.get_mut(&next) {
+            after.before_of_socket = before;
         }
+        if let Some(ahead) = self.table.get_mut(&before) {
+            ahead.next_of_socket = next;
+        } else if self.sockets.get(&flow.kernel.sock) == Some(&flow.kernel.flow) {
+            match next {
+                0 => drop(self.sockets.remove(&flow.kernel.sock)),
+                next => drop(self.sockets.insert(flow.kernel.sock, next)),
+            }
+        } else if let Some((_, first)) = self.released.iter_mut().find(|(_, first)| *first == flow.kernel.flow) {
+            *first = next;
+        }
+    }
+
+    fn udp_idle(&self) -> Duration {
+        self.taps.iter().map(|(_, tap)| tap.options.udp_idle).max().unwrap_or(UDP_IDLE)
+    }
+
+    /// The table, so that a flow in it can be worked on where it lies, and the rest.
+    fn split(&mut self) -> (&mut Flows, Desk<'_>) {
+        let Engine { table, taps, threads, counts, .. } = self;
+        (table, Desk { taps, threads, counts })
+    }
+
+    fn desk(&mut self) -> Desk<'_> {
+        self.split().1
+    }
+}
+
+impl Desk<'_> {
+    /// Finds the owner and the directives that want the flow.
+    fn own(&mut self, flow: &mut Tracked, world: &mut World<'_>) {
+        let kernel = &flow.kernel;
+        let owner = world.processes.table.find(kernel.tgid, Some(kernel.process_start));
+        let masks = match owner {
+            Some(entry) => {
+                flow.owner = Some(entry.process.clone());
+                entry.masks[SOURCE]
+            }
+            None if kernel.header.flags & PENDING != 0 || kernel.claimed == 0 => {
+                world.processes.watchers.unconditional()[SOURCE]
+            }
+            None => kernel.header.mask,
+        };
+        flow.mask = masks & self.taps.mask();
+        if kernel.tid != 0 && flow.mask != 0 && !flow.thread_counted {
+            *self.threads.entry(kernel.tid).or_default() += 1;
+            flow.thread_counted = true;
+        }
+    }
+
+    /// Leaves only the directives whose filter lets the flow through; counts the others.
+    fn filter(&mut self, flow: &mut Tracked) {
+        flow.mask &= !flow.filtered;
+        for (bit, tap) in self.taps.selected(flow.mask & !flow.announced) {
+            if !tap.options.passes(flow) {
+                flow.mask &= !(1 << bit);
+                flow.filtered |= 1 << bit;
+                self.counts.filtered.inc();
+            }
+        }
+    }
+
+    /// Tells of a start to whoever has not been told yet.
+    fn announce(&mut self, flow: &mut Tracked, at: u64, world: &World<'_>) {
+        self.filter(flow);
+        let fresh = flow.mask & !flow.announced;
+        if fresh == 0 {
+            return;
+        }
+        self.counts.started.inc_by(tell(self.taps, flow, fresh, State::Started, at, world.offsets));
+        flow.announced |= fresh;
     }
 
     fn leave_thread(&mut self, flow: &mut Tracked) {
@@ -665,19 +738,19 @@ impl Engine {
             }
         }
     }
-
-    fn udp_idle(&self) -> Duration {
-        self.taps.iter().map(|(_, tap)| tap.options.udp_idle).max().unwrap_or(UDP_IDLE)
-    }
 }
 
 /// Hands a record to each directive of the mask; says to how many.
 fn tell(taps: &mut Taps<Options>, flow: &Tracked, mask: u64, state: State, at: u64, offsets: Offsets) -> u64 {
     let mut told = 0;
     for (_, tap) in taps.selected(mask) {
+        told += 1;
+        if tap.pipeline.is_empty() {
+            tap.pipeline.pass();
+            continue;
+        }
         let record = flow.record(state, at, tap.meta, offsets);
         tap.event(&Event::new(offsets.wall(at), Instant(at), &record));
-        told += 1;
     }
     told
 }
@@ -706,3 +779,5 @@ const ENDS_WITHIN: Duration = Duration::from_secs(1);
 const UDP_IDLE: Duration = Duration::from_secs(30);
 /// UDP flows that one tick looks at, each a system call.
 const UDP_LOOKS: usize = 256;
+/// Flows that one tick looks at whether somebody has claimed them.
+const UNCLAIMED_LOOKS: usize = 4096;

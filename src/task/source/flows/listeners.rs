@@ -4,11 +4,12 @@ use fnv::FnvHashMap;
 
 use crate::kernel::abi;
 
-/// Listening sockets by address of the socket and by place. Bounded by the kernel side's table.
+/// Listening sockets by place, and the place of each. Bounded by the kernel side's table.
 #[derive(Default)]
 pub struct Listeners {
     by_socket: FnvHashMap<u64, Place>,
-    by_place: FnvHashMap<Place, Vec<Listener>>,
+    /// In order; a machine has few, so that moving those behind costs little.
+    by_place: Vec<(Place, Listener)>,
 }
 
 /// Network namespace and port.
@@ -27,31 +28,28 @@ impl Listeners {
         self.remove(flow.sock);
         let place = (flow.netns, flow.local_port);
         self.by_socket.insert(flow.sock, place);
-        self.by_place.entry(place).or_default().push(Listener {
-            sock: flow.sock,
-            local: flow.local,
-            tgid: flow.tgid,
-            process_start: flow.process_start,
-        });
+        let listener =
+            Listener { sock: flow.sock, local: flow.local, tgid: flow.tgid, process_start: flow.process_start };
+        let at = self.by_place.partition_point(|(other, _)| *other <= place);
+        self.by_place.insert(at, (place, listener));
     }
 
     pub fn remove(&mut self, sock: u64) {
         let Some(place) = self.by_socket.remove(&sock) else { return };
-        if let Some(there) = self.by_place.get_mut(&place) {
-            there.retain(|listener| listener.sock != sock);
-            if there.is_empty() {
-                self.by_place.remove(&place);
-            }
+        let from = self.by_place.partition_point(|(other, _)| *other < place);
+        if let Some(at) = self.by_place[from..].iter().position(|(_, listener)| listener.sock == sock) {
+            self.by_place.remove(from + at);
         }
     }
 
     /// The process (tgid, start) that listens for this connection, if it is just one.
     pub fn owner(&self, flow: &abi::Flow) -> Option<(u32, u64)> {
-        let there = self.by_place.get(&(flow.netns, flow.local_port))?;
+        let place = (flow.netns, flow.local_port);
+        let from = self.by_place.partition_point(|(other, _)| *other < place);
+        let there = || self.by_place[from..].iter().take_while(|(at, _)| *at == place).map(|(_, listener)| listener);
         let exact = |listener: &&Listener| listener.local == flow.local;
-        let any_exact = there.iter().any(|listener| exact(&listener));
-        let mut owners = there
-            .iter()
+        let any_exact = there().any(|listener| exact(&listener));
+        let mut owners = there()
             .filter(|listener| if any_exact { exact(listener) } else { is_wildcard(&listener.local) })
             .map(|listener| (listener.tgid, listener.process_start));
         let first = owners.next()?;

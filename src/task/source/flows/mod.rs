@@ -7,6 +7,7 @@ mod tracked;
 
 pub use engine::{Engine, Options};
 pub use record::FlowRecord;
+pub use tracked::Tracked;
 
 use std::time::Duration;
 

@@ -12,10 +12,8 @@ use crate::time::Offsets;
 
 /// An open flow.
 #[derive(Clone)]
+#[repr(C)] // in this order: what a claim changes comes first, and stands close together
 pub struct Tracked {
-    /// What the kernel told last.
-    pub kernel: abi::Flow,
-    pub owner: Option<Rc<Process>>,
     /// Directives that want it and whose filter lets it through.
     pub mask: u64,
     /// Directives whose filter keeps it from them, each counted once.
@@ -24,10 +22,15 @@ pub struct Tracked {
     pub announced: u64,
     /// The time of the newest event, nanoseconds of CLOCK_MONOTONIC.
     pub newest: u64,
-    /// The next flow of the same UDP socket; 0 ends the chain.
-    pub next_of_socket: u64,
+    pub owner: Option<Rc<Process>>,
     /// Whether the thread is among those that are counted.
     pub thread_counted: bool,
+    /// What the kernel told last.
+    pub kernel: abi::Flow,
+    /// The next flow of the same UDP socket; 0 ends the chain.
+    pub next_of_socket: u64,
+    /// The one before it; 0 at the chain's beginning.
+    pub before_of_socket: u64,
 }
 
 impl Tracked {
@@ -40,6 +43,7 @@ impl Tracked {
             announced: 0,
             newest: kernel.header.time,
             next_of_socket: 0,
+            before_of_socket: 0,
             thread_counted: false,
         }
     }

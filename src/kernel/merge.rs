@@ -1,0 +1,161 @@
+//! `Merge`: what the rings of all sources hold, handed out in order of time. Each ring's notes are in
+//! order already, so the rings are merged: a run of one ring costs a comparison per record.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::ring::{Note, Rings};
+
+/// Buffers that are used again from turn to turn.
+#[derive(Default)]
+pub struct Merge {
+    notes: Vec<Note>,
+    runs: Vec<Run>,
+    /// The time of each run's next note, and the run.
+    heads: BinaryHeap<Reverse<(u64, u32)>>,
+}
+
+/// The notes of one ring, from `next` on yet to be handed out.
+struct Run {
+    source: usize,
+    ring: usize,
+    next: usize,
+    end: usize,
+    /// How far into the ring it has been handed out.
+    reached: u64,
+}
+
+/// What came of a turn.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Drained {
+    pub records: usize,
+    /// Whether rings hold more that is old enough.
+    pub more: bool,
+}
+
+impl Merge {
+    /// Calls `each` with the source and the bytes of every record older than `before` (nanoseconds of
+    /// CLOCK_MONOTONIC), in order of time over all rings; at most about `TURN` records.
+    pub fn drain(
+        &mut self,
+        sources: &mut [Option<&mut Rings>],
+        before: u64,
+        mut each: impl FnMut(usize, &[u8]),
+    ) -> Drained {
+        let (limit, more) = self.collect(sources, before);
+        if self.notes.is_empty() {
+            return Drained::default();
+        }
+        let mut records = 0;
+        while let Some(Reverse((time, at))) = self.heads.pop() {
+            if time > limit {
+                break;
+            }
+            let Some(run) = self.runs.get_mut(at as usize) else { continue };
+            let Some(Some(rings)) = sources.get(run.source) else { continue };
+            let until = self.heads.peek().map_or(limit, |Reverse((next, _))| limit.min(*next));
+            while let Some(note) = self.notes[..run.end].get(run.next).filter(|note| note.time <= until) {
+                each(run.source, rings.bytes(run.ring, note));
+                run.reached = run.reached.max(note.position);
+                run.next += 1;
+                records += 1;
+            }
+            if let Some(note) = self.notes[..run.end].get(run.next) {
+                self.heads.push(Reverse((note.time, at)));
+            }
+        }
+        for run in &self.runs {
+            let Some(Some(rings)) = sources.get_mut(run.source) else { continue };
+            for note in &self.notes[run.next..run.end] {
+                // What lies before something that was handed out cannot be left in the ring.
+                if note.position < run.reached {
+                    each(run.source, rings.bytes(run.ring, note));
+                    records += 1;
+                } else {
+                    rings.hold(run.ring, note);
+                }
+            }
+        }
+        sources.iter_mut().flatten().for_each(|rings| rings.release());
+        Drained { records, more }
+    }
+
+    /// Notes what there is. Returns the time up to which it can be handed out: what is younger than
+    /// where a ring stopped has to wait for the rest of that one.
+    fn collect(&mut self, sources: &mut [Option<&mut Rings>], before: u64) -> (u64, bool) {
+        self.notes.clear();
+        self.runs.clear();
+        self.heads.clear();
+        let rings: usize = sources.iter().flatten().map(|rings| rings.count()).sum();
+        let budget = (TURN / rings.max(1)).max(LEAST);
+        let (mut limit, mut more) = (before, false);
+        for (source, rings) in sources.iter_mut().enumerate() {
+            let Some(rings) = rings else { continue };
+            for ring in 0..rings.count() {
+                let next = self.notes.len();
+                let left = rings.collect(ring, before, budget, &mut self.notes);
+                let end = self.notes.len();
+                let (Some(first), Some(last)) = (self.notes[next..].first(), self.notes[next..].last()) else {
+                    continue;
+                };
+                if left {
+                    (limit, more) = (limit.min(last.time), true);
+                }
+                self.heads.push(Reverse((first.time, self.runs.len() as u32)));
+                self.runs.push(Run { source, ring, next, end, reached: 0 });
+            }
+        }
+        (limit, more)
+    }
+}
+
+/// Records of one turn, over all rings: what a scrape waits for at most, at a few microseconds each.
+const TURN: usize = 8192;
+/// Of one ring in any case.
+const LEAST: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::super::ring::PerfRing;
+    use super::super::ring::tests::record;
+    use super::*;
+
+    #[test]
+    fn records_of_all_rings_come_once_each_in_order_of_time() {
+        // More in one ring than a turn takes, so that the others have to wait for its rest.
+        let many = TURN as u64 / 4 + 1000;
+        let mut sources: Vec<Rings> =
+            (0..2).map(|_| Rings::Perf(vec![PerfRing::made(64), PerfRing::made(64)])).collect();
+        let mut push = |source: usize, ring: usize, time: u64, number: u64| {
+            let Rings::Perf(rings) = &mut sources[source] else { panic!("perf rings") };
+            assert!(rings[ring].push(&record(time, number, 16)));
+        };
+        for number in 0..many {
+            push(0, 0, number * 4, number);
+        }
+        for number in 0..100 {
+            // In pairs that an interrupt has turned around.
+            push(0, 1, (number ^ 1) * 40 + 1, number);
+            push(1, 0, number * 60 + 2, number);
+            push(1, 1, number * 70 + 3, number);
+        }
+        push(1, 1, 1_000_000, 0);
+        let (mut merge, mut times, mut turns) = (Merge::default(), Vec::new(), 0);
+        loop {
+            turns += 1;
+            let mut all: Vec<Option<&mut Rings>> = sources.iter_mut().map(Some).collect();
+            let drained = merge.drain(&mut all, 1_000_000, |_, bytes| {
+                times.push(u64::from_ne_bytes(bytes[..8].try_into().unwrap()));
+            });
+            if !drained.more {
+                break;
+            }
+            assert!(drained.records > 0);
+        }
+        assert_eq!(turns, 2);
+        assert_eq!(times.len() as u64, many + 300, "each once, but for the one that is too young");
+        assert!(times.is_sorted());
+        let mut all: Vec<Option<&mut Rings>> = sources.iter_mut().map(Some).collect();
+        assert_eq!(merge.drain(&mut all, u64::MAX, |_, _| ()), Drained { records: 1, more: false });
+    }
+}
