@@ -22,7 +22,7 @@ struct scratch {
 	__u8 data[TAWON_EXEC_DATA];
 };
 
-/* Only exec uses it: in task context, preemption off, and no interrupt execs. */
+/* Only exec uses it: in task context, no interrupt execs, and the kernel runs a program once per CPU at a time. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -266,20 +266,22 @@ int BPF_PROG(tawon_sched_exit, struct task_struct *task)
 	struct tawon_exec exec = {};
 	struct tawon_watch *watch;
 	__u32 tgid = BPF_CORE_READ(task, tgid);
+	int live;
 
 	if (BPF_CORE_READ(task, flags) & PF_KTHREAD || tgid == tawon_config.agent)
 		return 0;
-	if (BPF_CORE_READ(task, signal, live.counter)) {
-		if (!tawon_live.threads)
-			return 0;
+	live = BPF_CORE_READ(task, signal, live.counter);
+	/* Before 6.16 the hook comes behind what wakes pthread_join: the leader may be ending too by now. */
+	if (tawon_live.threads && (live || tgid != (__u32)BPF_CORE_READ(task, pid))) {
 		describe(&exec, task, TAWON_EXEC_THREAD_EXIT);
 		exec.header.size = sizeof(exec);
 		exec.status = BPF_CORE_READ(task, exit_code);
 		exec.header.mask = tawon_wanted(TAWON_EXEC, tgid, exec.start, &exec.header.flags);
 		if (exec.header.mask)
 			tawon_emit(ctx, &exec.header, sizeof(exec), ERROR_EXIT_OUTPUT);
-		return 0;
 	}
+	if (live)
+		return 0;
 	watch = bpf_map_lookup_elem(&tawon_watched, &tgid);
 	if (!watch)
 		return 0;
