@@ -105,7 +105,15 @@ fn leader_leaves() {
 fn threads(times: usize) {
     wait();
     for _ in 0..times {
-        std::thread::spawn(|| println!("{}", syscalls::tid())).join().expect("it ends");
+        let thread = std::thread::spawn(|| {
+            println!("{}", syscalls::tid());
+            syscalls::tid()
+        });
+        // Joined, it still is on its way out: a process that ends now may be told of before it.
+        let gone = format!("/proc/self/task/{}", thread.join().expect("it ends"));
+        while std::fs::exists(&gone).expect("/proc is there") {
+            std::thread::yield_now();
+        }
     }
 }
 
