@@ -19,7 +19,6 @@ use tawon::task::Value;
 use tawon::task::record::{Chunk, FlowEnd};
 use tawon::time::{Instant, Timestamp};
 
-#[allow(dead_code)] // a part of it
 #[path = "../tests/support/mod.rs"]
 mod support;
 

@@ -263,6 +263,14 @@ int BPF_PROG(tawon_destroy_sock, const struct sock *sk)
 
 	if (!flow)
 		return 0;
+	if (flow->flow && !flow->closed && !flow->ended) {
+		/* Its change to CLOSE was missed: an interrupt fell into the run of that program. */
+		put_statistics(flow, sk);
+		flow->ended = bpf_ktime_get_ns();
+		flow->error = BPF_CORE_READ(sk, sk_err);
+		flow->reason = close_reason(flow->error, TCP_FIN_WAIT2);
+		flow->closed = 1;
+	}
 	send_ended(ctx, flow, ERROR_DESTROY_OUTPUT);
 	bpf_map_delete_elem(&tawon_sockets, &key);
 	return 0;

@@ -21,8 +21,8 @@ impl Index {
 
     /// The slot of this hash that `is` says yes to.
     #[inline]
-    pub fn find(&self, hash: u64, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
-        self.probe(half(hash), |slot| is(slot)).map(|(_, slot)| slot)
+    pub fn find(&self, hash: u64, is: impl FnMut(u32) -> bool) -> Option<u32> {
+        self.probe(half(hash), is).map(|(_, slot)| slot)
     }
 
     /// Adds a slot that is not in it.

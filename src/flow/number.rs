@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn flow_numbers_spread_over_the_low_and_the_high_bits() {
-        let hash = |at: u64| BuildNumber::default().hash_one((1_000_000_000_000 + at * 1000) << 8 | at % 2);
+        let hash = |at: u64| BuildNumber::default().hash_one(((1_000_000_000_000 + at * 1000) << 8) | (at % 2));
         for (shift, what) in [(0, "low"), (48, "high")] {
             let seen: HashSet<u64> = (0..65_536).map(|at| hash(at) >> shift & 0xffff).collect();
             // A random function would hit 63 % of all.
