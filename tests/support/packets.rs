@@ -38,7 +38,7 @@ pub fn ip(src: IpAddr, dst: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
 pub fn fragment(src: IpAddr, dst: IpAddr, protocol: u8, id: u16, offset: u16, more: bool, part: &[u8]) -> Vec<u8> {
     let mut bytes = ip(src, dst, protocol, part);
     bytes[4..6].copy_from_slice(&id.to_be_bytes());
-    bytes[6..8].copy_from_slice(&(offset / 8 | u16::from(more) << 13).to_be_bytes());
+    bytes[6..8].copy_from_slice(&((offset / 8) | (u16::from(more) << 13)).to_be_bytes());
     bytes
 }
 
