@@ -12,14 +12,18 @@
 #   bench-smoke         every bench once, in its quick mode
 #   fuzz [S [TARGET..]] every fuzz target for S seconds (60), as many at a time as there are processors
 #   kernel [VERSION..]  the kernel tests under each kernel of ci/kernels.txt
-#   all                 all of these in this order
+#   all                 those that CI runs, in this order: all but the last three, which are run by themselves
 #
 # A gate prints its own findings and ends with "N passed, N failed, N skipped"; the exit code is 0 when nothing failed.
 # Logs and build products are kept under target/.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
 
-GATES="fmt clippy shell tree deny bpf docs test bench-smoke fuzz kernel"
+ALL="fmt clippy shell tree deny bpf docs test"
+# Not in CI yet, and said at its end: the kernel tests fail where the kernel leaves out tracing runs that fall into
+# another (7.2), and benches and fuzz targets have not been seen whole within CI's time.
+APART="bench-smoke fuzz kernel"
+GATES="$ALL $APART"
 HOST=x86_64-unknown-linux-gnu
 LOGS=target/ci
 VM_DEADLINE=420
@@ -50,7 +54,7 @@ main() {
 # Each gate is a process of its own, so that none leaves anything behind in the next one's shell.
 all() {
     local gate began counts table=""
-    for gate in $GATES; do
+    for gate in $ALL; do
         echo "== $gate"
         began=$SECONDS
         "$0" "$gate" </dev/null 2>&1 | tee "$LOGS/$gate.out"
@@ -64,6 +68,10 @@ all() {
             FAILED=$((FAILED + 1))
         fi
         table+=$(printf '%-12s %5d s   %s' "$gate" $((SECONDS - began)) "$counts")$'\n'
+    done
+    for gate in $APART; do
+        echo "SKIPPED: gate $gate: run it by itself, ci/check.sh $gate"
+        SKIPPED=$((SKIPPED + 1))
     done
     echo "== summary"
     printf '%s' "$table"
