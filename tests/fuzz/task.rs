@@ -1,63 +1,106 @@
-//! One processing task over chunks, and the records that it gives.
+//! One processing task over chunks, with a sink behind it that reads what comes: what targets have in common.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use serde::de::IgnoredAny;
 use tawon::metrics::Metrics;
 use tawon::pipeline::{End, Event, Next, Pipeline, Record, Task, View};
 use tawon::task::record::{Chunk, Direction, Net};
 use tawon::task::{Build, Context, Kind, Options, Value, find};
 use tawon::time::{Instant, Timestamp};
 
-/// The records of a task over these pieces of one flow, each checked to be JSON.
-pub fn records(task: &str, port: u16, datagram: bool, pieces: &[&[u8]]) -> Vec<String> {
-    let mut options = Options::default();
-    options.set("ports", Value::Ports(vec![port]));
-    options.set("udpPorts", Value::Ports(vec![port]));
-    let context = Context {
-        tawon_id: "fuzz".into(),
-        hostname: "fuzz".into(),
-        directive: "fuzz".into(),
-        metrics: Arc::new(Metrics::new("").unwrap()),
-        redact: Arc::new([]),
-        packets: false,
-        memory: 1 << 26,
-    };
-    let Some(Build::Processing(make)) = find(task).map(|spec| spec.build) else { panic!("no task {task}") };
-    let kept = Rc::<RefCell<Vec<String>>>::default();
-    let mut pipeline = Pipeline::new(vec![make(&options, &context).unwrap(), Box::new(Keep(kept.clone()))]);
-    for (seq, bytes) in pieces.iter().enumerate() {
-        let chunk = Chunk {
-            flow: Some(1),
-            direction: Direction::Tx,
-            seq: seq as u64,
-            offset: 0,
-            gap: 0,
-            gap_unknown: false,
-            bytes,
-            length: bytes.len() as u64,
-            start: false,
-            end: None,
-            datagram,
-            net: Some(Net {
-                local: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-                local_port: port,
-                peer: ([127, 0, 0, 1], port).into(),
-                proto: if datagram { 17 } else { 6 },
-                netns: None,
-                packet: false,
-            }),
-            process: None,
-        };
-        pipeline.event(&Event::new(Timestamp(1), Instant(1), &Given(&chunk)));
-    }
-    pipeline.close(End::Stopped, Instant(2));
-    kept.take()
+/// Of all runs: to register them takes longer than most inputs do.
+pub static METRICS: LazyLock<Arc<Metrics>> = LazyLock::new(|| Arc::new(Metrics::new("").unwrap()));
+
+/// A task that is being fed.
+pub struct Run {
+    pipeline: Pipeline,
+    kept: Rc<RefCell<Vec<String>>>,
+    now: u64,
 }
 
-struct Given<'a>(&'a Chunk<'a>);
+impl Run {
+    /// With the defaults of its options but for these; `packets` says that the chunks are of a capture.
+    pub fn new(task: &str, set: &[(&'static str, Value)], packets: bool) -> Run {
+        let spec = find(task).unwrap();
+        let mut options = Options::default();
+        for option in spec.options {
+            if let Some(value) = tawon::config::options::default(option).unwrap() {
+                options.set(option.name, value);
+            }
+        }
+        set.iter().for_each(|(name, value)| options.set(name, value.clone()));
+        let context = Context {
+            tawon_id: "fuzz".into(),
+            hostname: "fuzz".into(),
+            directive: "fuzz".into(),
+            metrics: METRICS.clone(),
+            redact: Arc::new([]),
+            packets,
+            memory: 8 << 20,
+        };
+        let Build::Processing(make) = spec.build else { unreachable!("{task} is a processing task") };
+        let kept = Rc::<RefCell<Vec<String>>>::default();
+        let pipeline = Pipeline::new(vec![make(&options, &context).unwrap(), Box::new(Keep(kept.clone()))]);
+        Run { pipeline, kept, now: 1_000_000_000 }
+    }
+
+    /// So many nanoseconds pass, then the chunk comes.
+    pub fn chunk(&mut self, after: u64, chunk: Chunk<'_>) {
+        self.now += after;
+        self.pipeline.event(&Event::new(Timestamp(self.now), Instant(self.now), &Given(chunk)));
+        self.pipeline.tick(Instant(self.now));
+    }
+
+    /// The records, each JSON.
+    pub fn close(mut self) -> Vec<String> {
+        self.pipeline.close(End::Stopped, Instant(self.now));
+        self.kept.take()
+    }
+}
+
+/// The records of a task over these datagrams, or pieces of one direction of a stream.
+pub fn records(task: &str, port: u16, datagram: bool, pieces: &[&[u8]]) -> Vec<String> {
+    let option = if task == "ecpri" { "udpPorts" } else { "ports" };
+    let mut run = Run::new(task, &[(option, Value::Ports(vec![port]))], false);
+    let mut offset = 0;
+    for bytes in pieces {
+        run.chunk(0, Chunk { offset, ..chunk(port, datagram, bytes) });
+        offset += bytes.len() as u64;
+    }
+    run.close()
+}
+
+/// Bytes of flow 1 to a port, without a gap.
+pub fn chunk(port: u16, datagram: bool, bytes: &[u8]) -> Chunk<'_> {
+    Chunk {
+        flow: Some(1),
+        direction: Direction::Tx,
+        seq: 0,
+        offset: 0,
+        gap: 0,
+        gap_unknown: false,
+        bytes,
+        length: bytes.len() as u64,
+        start: false,
+        end: None,
+        datagram,
+        net: Some(Net {
+            local: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            local_port: 40_000,
+            peer: ([127, 0, 0, 1], port).into(),
+            proto: if datagram { 17 } else { 6 },
+            netns: None,
+            packet: false,
+        }),
+        process: None,
+    }
+}
+
+struct Given<'a>(Chunk<'a>);
 
 impl Record for Given<'_> {
     fn kind(&self) -> Kind {
@@ -69,7 +112,7 @@ impl Record for Given<'_> {
     fn text(&self, _: &mut Vec<u8>) {}
 
     fn view(&self) -> View<'_> {
-        View::Chunk(self.0)
+        View::Chunk(&self.0)
     }
 }
 
@@ -80,28 +123,9 @@ impl Task for Keep {
         let (mut json, mut text) = (Vec::new(), Vec::new());
         event.record.json(&mut json);
         event.record.text(&mut text);
-        assert!(std::str::from_utf8(&text).is_ok_and(|text| !text.contains('\n')));
-        let json = String::from_utf8(json).unwrap();
-        assert!(is_json(&json), "{json}");
-        self.0.borrow_mut().push(json);
+        assert!(std::str::from_utf8(&text).is_ok_and(|text| !text.contains('\n')), "{}", text.escape_ascii());
+        let read = serde_json::from_slice::<IgnoredAny>(&json);
+        assert!(read.is_ok(), "{read:?} {}", json.escape_ascii());
+        self.0.borrow_mut().push(String::from_utf8(json).unwrap());
     }
-}
-
-/// Whether brackets and quotes close as JSON's do.
-fn is_json(text: &str) -> bool {
-    let (mut open, mut quoted, mut escaped) = (Vec::new(), false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            0..0x20 => return false,
-            _ if quoted => {}
-            b'{' => open.push(b'}'),
-            b'[' => open.push(b']'),
-            b'}' | b']' if open.pop() != Some(byte) => return false,
-            _ => {}
-        }
-    }
-    open.is_empty() && !quoted
 }

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tawon::decode::layers::Layers;
+use tawon::decode::layers::{Layer, Layers};
 use tawon::decode::{Error, Reader};
 use tawon::flow::assembler::{Assembler, Limits, Select};
 use tawon::time::Instant;
@@ -17,8 +17,11 @@ fuzz_target!(|data: &[u8]| {
     while let (Ok(length), Ok(cut), Ok(wait)) = (input.u16(), input.u8(), input.u8()) {
         let frame = input.take(usize::from(length).min(input.remaining())).unwrap_or_default();
         let wire = frame.len() + usize::from(cut);
+        let mut fragment = false;
         for layer in Layers::new(link_type, frame, wire) {
-            assert!(cut > 0 || !matches!(layer, Err(Error::Truncated)), "a whole frame is never truncated");
+            fragment |= layer.is_ok_and(is_fragment);
+            let truncated = matches!(layer, Err(Error::Truncated));
+            assert!(cut > 0 || fragment || !truncated, "a whole packet is never truncated");
         }
         now.0 += u64::from(wait) << 24;
         assembler.push(link_type, frame, wire, now, &mut |segment| {
@@ -32,3 +35,11 @@ fuzz_target!(|data: &[u8]| {
     }
     assembler.finish(now, &mut |_| {});
 });
+
+fn is_fragment(layer: Layer<'_>) -> bool {
+    match layer {
+        Layer::Ipv4(ip) => ip.is_fragment(),
+        Layer::Extension(extension) => extension.fragment().is_some_and(|fragment| !fragment.is_atomic()),
+        _ => false,
+    }
+}
