@@ -9,6 +9,7 @@ see differently, who is right and by which clause. Anything else that differs, a
 row, fails. `--learn` prints rows for fields that have none, from what agrees in this capture."""
 
 import collections
+import datetime
 import difflib
 import ipaddress
 import json
@@ -177,6 +178,18 @@ def raw(shows, ours):
 
 
 @kind
+def begins(shows, ours):
+    """The first of the octets."""
+    return isinstance(ours, str) and ours.startswith(shows[0][1].lower())
+
+
+@kind
+def ends(shows, ours):
+    """The last of the octets."""
+    return isinstance(ours, str) and ours.endswith(shows[0][1].lower())
+
+
+@kind
 def raws(shows, ours):
     return isinstance(ours, list) and [show[1].lower() for show in shows] == [one.replace(":", "") for one in ours]
 
@@ -213,6 +226,15 @@ def time(shows, ours):
         return False
     month, day, year, clock = found.groups()
     return f"{year}-{MONTHS.index(month) + 1:02}-{int(day):02}T{clock}Z" == ours
+
+
+@kind
+def time64(shows, ours):
+    """NTP's 64 bits, which tshark takes for a number."""
+    seconds, fraction = divmod(int(shows[0][1], 16), 1 << 32)
+    seconds += 0 if seconds >> 31 else 1 << 32
+    moment = datetime.datetime(1900, 1, 1) + datetime.timedelta(seconds=seconds)
+    return f"{moment.isoformat()}.{fraction * 10**9 >> 32:09}Z" == ours
 
 
 @kind

@@ -16,9 +16,8 @@ def main(interface, count):
     rng = random.Random(5)
     link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     link.bind((interface, 0))
-    kinds = sorted(pfcp.pfcp.PFCPmessageType)
     for at in range(count):
-        link.send(ethernet(udp(pfcp.message(rng, kinds[at % len(kinds)]), 8805, 8805)))
+        link.send(ethernet(udp(pfcp.message(rng, pfcp.MESSAGES[at % len(pfcp.MESSAGES)]), 8805, 8805)))
         body = ecpri.payload(rng, at % 12)
         pdu = bytes(ecpri.Ecpri(message_type=at % 12, payload_size=len(body))) + body
         link.send(ethernet(pdu, 0xAEFE, [(0x8100, 5)] if at % 2 else []))

@@ -3,8 +3,8 @@
 
     pfcp.py FILE [MESSAGES [SEED]]
 
-Every message type that scapy knows, with IEs of every type that it knows, groups nested to a depth
-of 3, with and without SEID and priority, and vendors' IEs."""
+Every message type and IEs of every type, those that scapy does not know by pfcp_values.py, groups nested
+to a depth of 3, with and without SEID and priority, and vendors' IEs."""
 
 import random
 import string
@@ -14,8 +14,11 @@ import sys
 from scapy import fields
 from scapy.contrib import pfcp
 
+import pfcp_values
 from frames import Pcap, ethernet, udp
 
+# Session Set Modification is of Release 17 and not scapy's.
+MESSAGES = sorted({*pfcp.PFCPmessageType, 16, 17})
 LEAVES = [c for c in pfcp.ietypecls.values() if not issubclass(c, pfcp.IE_Compound)]
 GROUPS = [c for c in pfcp.ietypecls.values() if issubclass(c, pfcp.IE_Compound)]
 
@@ -106,7 +109,9 @@ def remote_gtp_u_peer(rng):
 
 
 def leaf(rng):
-    kind = rng.choice(LEAVES)
+    kind = rng.choice([*LEAVES, *pfcp_values.VALUES])
+    if isinstance(kind, int):
+        return pfcp.IE_NotImplemented(ietype=kind, data=pfcp_values.made(rng, pfcp_values.VALUES[kind]))
     given = {f.name: value(rng, f) for f in kind.fields_desc}
     if kind is pfcp.IE_RemoteGTP_U_Peer:
         return remote_gtp_u_peer(rng)
@@ -116,12 +121,19 @@ def leaf(rng):
     return kind(**{key: one for key, one in given.items() if one is not None})
 
 
+def group(rng, depth):
+    kind = rng.choice([*GROUPS, *pfcp_values.GROUPS])
+    if isinstance(kind, int):
+        return pfcp.IE_NotImplemented(ietype=kind, data=b"".join(bytes(ie) for ie in ies(rng, depth + 1)))
+    return kind(IE_list=ies(rng, depth + 1))
+
+
 def ies(rng, depth):
     made = []
     for _ in range(rng.randint(1, 6)):
         choice = rng.random()
         if choice < 0.25 and depth < 3:
-            made.append(rng.choice(GROUPS)(IE_list=ies(rng, depth + 1)))
+            made.append(group(rng, depth))
         elif choice < 0.28:
             made.append(pfcp.IE_EnterpriseSpecific(ietype=0x8000 | rng.getrandbits(10), enterprise_id=rng.choice([9, 42]), data=text(rng)))
         else:
@@ -140,12 +152,11 @@ def message(rng, kind):
 
 def main(path, messages=10_000, seed=29244):
     rng = random.Random(seed)
-    kinds = sorted(pfcp.PFCPmessageType)
     pcap = Pcap(path)
     for at in range(messages):
-        payload = message(rng, kinds[at % len(kinds)])
+        payload = message(rng, MESSAGES[at % len(MESSAGES)])
         while len(payload) > 60_000:
-            payload = message(rng, kinds[at % len(kinds)])
+            payload = message(rng, MESSAGES[at % len(MESSAGES)])
         pcap.write(ethernet(udp(payload, 8805, 8805)))
     pcap.close()
 

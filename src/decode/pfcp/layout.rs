@@ -81,6 +81,8 @@ pub enum Scalar {
     Mac,
     /// Seconds of NTP (clause 8.2.65 and others).
     Time,
+    /// NTP's 64 bits (RFC 5905 section 6).
+    Time64,
     Plmn,
     Text,
     /// A name in DNS labels, or text where it is none.
@@ -113,6 +115,8 @@ pub enum Value<'a> {
     /// Seconds since 1900 as NTP counts them, or since 2036 where the first bit is 0 (RFC 4330
     /// section 3).
     Time(u32),
+    /// As `Time`, with the fraction of a second in the lower 32 bits.
+    Time64(u64),
     /// MCC and MNC as TS 24.008 puts them.
     Plmn([u8; 3]),
     Text(&'a [u8]),
@@ -305,6 +309,7 @@ impl Scalar {
             },
             Scalar::Mac => Value::Mac(reader.array()?),
             Scalar::Time => Value::Time(reader.u32()?),
+            Scalar::Time64 => Value::Time64(reader.u64()?),
             Scalar::Plmn => Value::Plmn(reader.array()?),
             Scalar::Text => Value::Text(reader.take_rest()),
             Scalar::Name => {

@@ -5,7 +5,7 @@ use super::super::layout::Field::{
     All, Flagged15, If, List, Octet, One, Optional, RestBut, Sized, Spare, Switch, Unless, VlanTag,
 };
 use super::super::layout::Scalar::{
-    Address, Bytes, Code, Digits, Hex, Ipv4, Ipv6, Mac, Name, Number, Plmn, Signed, Text, Time,
+    Address, Bytes, Code, Digits, Hex, Ipv4, Ipv6, Mac, Name, Number, Plmn, Signed, Text, Time, Time64,
 };
 use super::super::layout::{Count, Field, Part};
 use super::super::names;
@@ -187,12 +187,12 @@ pub(super) static IES: &[Definition] = &[
         All(5, &[One("numberOfRemainingAdditionalUplinkPacketsAllowed", Number(2))]),
         If(2, &[One("numberOfRemainingDownlinkPacketsAllowed", Number(2))]),
         All(6, &[One("numberOfRemainingAdditionalDownlinkPacketsAllowed", Number(2))]),
-        Optional(&[One("rateControlStatusValidityTime", Bytes)]),
+        Optional(&[One("rateControlStatusValidityTime", Time64)]),
     ]),
     ie!(194, "Create Bridge Info for TSC", [flags!["bii"]]),
     ie!(195, "Created Bridge Info for TSC", group),
     ie!(196, "DS-TT Port Number", [One("dsTtPortNumber", Number(4))]),
     ie!(197, "NW-TT Port Number", [One("nwTtPortNumber", Number(4))]),
-    ie!(198, "5GS User Plane Node", [flags!["bid"], If(1, &[One("userPlaneNodeId", Hex(8))])]),
+    ie!(198, "5GS User Plane Node", [flags!["bid"], If(1, &[One("userPlaneNodeId", Bytes)])]),
     ie!(199, "TSC Management Information (PFCP Session Modification Request)", group),
 ];

@@ -93,7 +93,7 @@ pub(super) static IES: &[Definition] = &[
     ]),
     ie!(249, "MT-EDT Control Information", [flags!["rdsi"]]),
     ie!(250, "DL Data Packets Size", [One("dlDataPacketsSizeValue", Number(2))]),
-    ie!(251, "QER Control Indications", [flags!["rcsr"]]),
+    ie!(251, "QER Control Indications", [flags!["rcsr", "moed", "nord"]]),
     ie!(252, "Packet Rate Status Report", group),
     ie!(253, "NF Instance ID", [One("nfInstanceId", Octets(16))]),
     ie!(254, "Ethernet Context Information", group),

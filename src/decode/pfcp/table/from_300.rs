@@ -2,7 +2,7 @@
 
 use super::super::ie::{Body, Definition};
 use super::super::layout::Field::{If, List, One, Spare, Switch, Unless};
-use super::super::layout::Scalar::{Hex, Ipv4, Ipv6, Number, Octets, Text};
+use super::super::layout::Scalar::{Bytes, Hex, Ipv4, Ipv6, Number, Octets, Text};
 use super::super::layout::{Count, Field, Part};
 use super::{flags, ie, parts};
 
@@ -17,7 +17,7 @@ pub(super) static IES: &[Definition] = &[
         flags!["tmgi", "ssmi", "nidi"],
         If(1, &[One("tmgiValue", Octets(6))]),
         If(2, &[parts![("sourceAddressType", 6, 2, &[]), ("", 0, 6, &[])], Switch(&[(0, &[One("sourceAddress", Ipv4)]), (1, &[One("sourceAddress", Ipv6)])]), parts![("distributionAddressType", 6, 2, &[]), ("", 0, 6, &[])], Switch(&[(0, &[One("distributionAddress", Ipv4)]), (1, &[One("distributionAddress", Ipv6)])])]),
-        If(4, &[One("nid", Octets(6))]),
+        If(4, &[One("nid", Bytes)]),
     ]),
     ie!(306, "Multicast Transport Information", [
         Spare(1),

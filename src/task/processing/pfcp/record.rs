@@ -207,6 +207,7 @@ fn value(o: &mut Object<'_>, name: &str, value: Value<'_>) {
         | Value::Ipv6(_)
         | Value::Mac(_)
         | Value::Time(_)
+        | Value::Time64(_)
         | Value::Plmn(_)
         | Value::Labels(_)
         | Value::Digits(_)
@@ -249,6 +250,7 @@ fn plain(out: &mut Vec<u8>, value: Value<'_>) {
             }
         }
         Value::Time(seconds) => time(out, seconds),
+        Value::Time64(time) => time64(out, time),
         Value::Plmn(octets) => plmn(out, octets),
         Value::Text(bytes) => text::printable(out, bytes),
         Value::Labels(bytes) => labels(bytes, |byte| out.push(byte)),
@@ -312,6 +314,14 @@ fn time(out: &mut Vec<u8>, seconds: u32) {
         let year: &[u8; 4] = if out[at + 3] == b'6' { b"1968" } else { b"1969" };
         out[at..at + 4].copy_from_slice(year);
     }
+}
+
+/// RFC 3339 with nanoseconds.
+fn time64(out: &mut Vec<u8>, of: u64) {
+    time(out, (of >> 32) as u32);
+    out.pop();
+    // Writing into memory cannot fail.
+    let _ = write!(out, ".{:09}Z", (of & 0xffff_ffff) * 1_000_000_000 >> 32);
 }
 
 fn cause_name(ies: Ies<'_>) -> Option<&'static str> {
