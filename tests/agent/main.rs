@@ -5,6 +5,7 @@ mod check;
 mod command_line;
 mod destinations;
 mod directives_d;
+mod h2_live;
 mod http;
 mod readme;
 mod schemas;

@@ -4,6 +4,7 @@
 use tawon::decode::hpack::{self, Decoder, Error, Field, Scratch, Visitor, static_table};
 
 use crate::support::alloc;
+use crate::support::origins::Account;
 use crate::support::stories::{self, Story};
 
 #[test]
@@ -34,7 +35,7 @@ fn every_story_decodes_to_its_header_lists() {
 fn joined_at_every_block_what_is_knowable_is_known_and_nothing_is_wrong() {
     let (mut right, mut unknown) = (0u64, 0u64);
     for_every_story(|set, story| {
-        let noted = Account::of(story);
+        let noted = Account::of(4096, story.cases.iter().map(|case| (&case.wire[..], &case.headers[..])));
         let mut scratch = Scratch::default();
         for start in 0..story.cases.len() {
             let mut decoder = Decoder::joined();
@@ -201,94 +202,6 @@ impl Visitor for List {
             assert_eq!(field.tag, name.len() as u8, "a tag stays with its name");
         }
         self.0.push((text(field.name), text(field.value), field.index, field.never_indexed));
-    }
-}
-
-/// The block that a field's name and value came from; None from the static table.
-#[derive(Clone, Copy)]
-struct Origin {
-    name: Option<usize>,
-    value: Option<usize>,
-}
-
-/// A second, plain reading of the representations, for origins alone.
-struct Account {
-    table: Vec<(Origin, usize)>,
-    limit: usize,
-}
-
-impl Account {
-    fn of(story: &Story) -> Vec<Vec<Origin>> {
-        let mut account = Account { table: Vec::new(), limit: 4096 };
-        story.cases.iter().enumerate().map(|(number, case)| account.block(number, &case.wire, &case.headers)).collect()
-    }
-
-    fn block(&mut self, number: usize, wire: &[u8], headers: &[(String, String)]) -> Vec<Origin> {
-        let (mut at, mut origins) = (0, Vec::new());
-        while at < wire.len() {
-            let first = wire[at];
-            let bits = if first >= 0x80 {
-                7
-            } else if first >= 0x40 {
-                6
-            } else if first >= 0x20 {
-                5
-            } else {
-                4
-            };
-            let index = Self::integer(wire, &mut at, bits);
-            if bits == 5 {
-                self.limit = index;
-                self.evict();
-                continue;
-            }
-            let (name, value) = &headers[origins.len()];
-            let origin = match index {
-                0 => Origin { name: Some(number), value: None },
-                1..=61 => Origin { name: None, value: None },
-                _ => {
-                    // An entry is seen when its insertion is, and its value came with that.
-                    let Origin { name, value } = self.table[index - 62].0;
-                    Origin { name: name.into_iter().chain(value).min(), value }
-                }
-            };
-            let origin = if bits == 7 { origin } else { Origin { value: Some(number), ..origin } };
-            if bits != 7 {
-                for _ in 0..if index == 0 { 2 } else { 1 } {
-                    let length = Self::integer(wire, &mut at, 7);
-                    at += length;
-                }
-            }
-            if bits == 6 {
-                self.table.insert(0, (origin, name.len() + value.len() + 32));
-                self.evict();
-            }
-            origins.push(origin);
-        }
-        origins
-    }
-
-    fn evict(&mut self) {
-        while self.table.iter().map(|entry| entry.1).sum::<usize>() > self.limit {
-            self.table.pop();
-        }
-    }
-
-    fn integer(wire: &[u8], at: &mut usize, bits: u32) -> usize {
-        let mask = (1 << bits) - 1;
-        let mut value = usize::from(wire[*at]) & mask;
-        *at += 1;
-        let mut shift = 0;
-        while value >= mask {
-            let byte = usize::from(wire[*at]);
-            *at += 1;
-            value += (byte & 0x7f) << shift;
-            shift += 7;
-            if byte < 0x80 {
-                break;
-            }
-        }
-        value
     }
 }
 

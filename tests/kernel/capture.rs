@@ -1,58 +1,11 @@
 //! `capture` on real interfaces: network namespaces of the tests' own, frames sent by a raw socket.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use crate::support::tshark;
-
-fn scratch(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("capture").join(name);
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
-}
-
-/// Runs a script in a network namespace of its own, in a folder of its own; gives that folder.
-fn in_namespace(name: &str, script: &str) -> PathBuf {
-    let folder = scratch(name);
-    let script = format!("{PRELUDE}{script}");
-    let mut command = Command::new("unshare");
-    command.args(["-n", "bash", "-c", &script]).current_dir(&folder).env("TAWON", env!("CARGO_BIN_EXE_tawon"));
-    tshark::output(&mut command);
-    folder
-}
-
-/// Functions that the scripts share. The agent's packet sockets show in /proc/net/packet once they are open.
-const PRELUDE: &str = r#"
-set -eu
-sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
-ip link set lo up
-trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
-until_true() { for _ in $(seq 300); do if eval "$1"; then return 0; fi; sleep 0.1; done; echo "never: $1" >&2; cat err >&2 || true; return 1; }
-sockets() { until_true "[ \$((\$(wc -l < /proc/net/packet) - 1)) -eq $1 ]"; }
-lines() { until_true "[ \$(wc -l < $1) -ge $2 ]"; }
-# send INTERFACE PORT COUNT: that many UDP datagrams from 10.9.9.1 to 10.9.9.2 as Ethernet frames
-send() { python3 - "$@" <<'PY'
-import socket, struct, sys
-name, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-link.bind((name, 0))
-for at in range(count):
-    data = struct.pack("!HHHH", 4000 + at, port, 12, 0) + at.to_bytes(4, "big")
-    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(data), at, 0, 64, 17, 0, bytes([10, 9, 9, 1]), bytes([10, 9, 9, 2]))
-    link.send(bytes.fromhex("020000000002020000000001") + b"\x08\x00" + ip + data)
-PY
-}
-"#;
-
-fn records(folder: &Path, file: &str) -> Vec<serde_json::Value> {
-    let text = std::fs::read_to_string(folder.join(file)).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
+use crate::support::namespace::{self, records, text, value};
 
 #[test]
 fn frames_that_pass_the_filter_are_told_each_once_and_in_order() {
-    let folder = in_namespace(
+    let folder = namespace::run(
+        "capture",
         "filter",
         r#"
         ip link add va type veth peer name vb
@@ -82,7 +35,8 @@ fn frames_that_pass_the_filter_are_told_each_once_and_in_order() {
 
 #[test]
 fn a_glob_takes_interfaces_that_come_later_and_lets_go_of_those_that_leave() {
-    let folder = in_namespace(
+    let folder = namespace::run(
+        "capture",
         "glob",
         r#"
         ip link add va type veth peer name other
@@ -115,7 +69,8 @@ fn a_glob_takes_interfaces_that_come_later_and_lets_go_of_those_that_leave() {
 
 #[test]
 fn an_interface_that_was_named_and_leaves_fails_the_directive() {
-    let folder = in_namespace(
+    let folder = namespace::run(
+        "capture",
         "gone",
         r#"
         ip link add va type veth peer name vb
@@ -129,13 +84,14 @@ fn an_interface_that_was_named_and_leaves_fails_the_directive() {
         echo $code > code
         "#,
     );
-    assert_eq!(std::fs::read_to_string(folder.join("code")).unwrap(), "4\n");
-    assert!(std::fs::read_to_string(folder.join("err")).unwrap().contains("interface va: "));
+    assert_eq!(text(&folder, "code"), "4\n");
+    assert!(text(&folder, "err").contains("interface va: "));
 }
 
 #[test]
 fn the_agents_own_frames_are_left_out_and_counted() {
-    let folder = in_namespace(
+    let folder = namespace::run(
+        "capture",
         "own",
         r#"
         printf '%s\n' 'metrics: {listen: "127.0.0.1:9990"}' 'probes: {listen: "127.0.0.1:9990"}' 'directives:' \
@@ -158,12 +114,37 @@ fn the_agents_own_frames_are_left_out_and_counted() {
     assert_eq!(ports, vec![7777; 23]);
     let own = records.iter().filter(|record| record["data"][1]["data"].get("tcp").is_some()).count();
     assert_eq!(own, 0, "no frame of a scrape is told");
-    let page = std::fs::read_to_string(folder.join("page")).unwrap();
-    let value = |name: &str| -> u64 {
-        let line = page.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}"));
-        line.rsplit(' ').next().unwrap().parse().unwrap()
-    };
     // a scrape is at least SYN, SYN-ACK, ACK, request, answer, and two FINs
-    assert!(value("tawon_self_frames_total") >= 20 * 7);
-    assert_eq!(value("tawon_capture_dropped_total{interface=\"lo\"}"), 0);
+    assert!(value(&folder, "tawon_self_frames_total") >= 20 * 7);
+    assert_eq!(value(&folder, "tawon_capture_dropped_total{interface=\"lo\"}"), 0);
+}
+
+#[test]
+fn of_what_came_while_the_agent_stood_still_each_frame_is_told_or_counted_as_dropped() {
+    let folder = namespace::run(
+        "capture",
+        "drops",
+        r#"
+        ip link add va type veth peer name vb
+        ip link set va up; ip link set vb up
+        agent '{task: capture, config: {interface: va, filter: "udp dst port 7777"}}, {task: headers}, {task: file, config: {path: /dev/null}}'
+        sockets 1
+        send vb 7777 23
+        until_value 'tawon_frames_total{status="ok",task="headers"}' 23
+        until_value 'tawon_capture_dropped_total{interface="va"}' 0
+        kill -STOP $agent
+        # more than the ring's 32 MiB
+        send vb 7777 40000 1400
+        kill -CONT $agent
+        counted() { scrape && awk -F' ' '/^tawon_frames_total.*status="ok",task="headers"/ || /^tawon_capture_dropped_total/ {sum += $2} END {print sum}' page; }
+        until_true '[ $(counted) -ge 40023 ]'
+        send vb 7777 7
+        until_true '[ $(counted) -ge 40030 ]'
+        stop
+        "#,
+    );
+    let seen = value(&folder, "tawon_frames_total{status=\"ok\",task=\"headers\"}");
+    let dropped = value(&folder, "tawon_capture_dropped_total{interface=\"va\"}");
+    assert_eq!(seen + dropped, 40_030, "{dropped} dropped");
+    assert!(dropped > 0 && seen > 30, "{seen} seen, {dropped} dropped");
 }

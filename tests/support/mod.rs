@@ -3,11 +3,15 @@
 
 pub mod agent;
 pub mod alloc;
+pub mod exchange;
 pub mod h2;
 pub mod messages;
+pub mod namespace;
+pub mod origins;
 pub mod packets;
 pub mod prometheus;
 pub mod promtool;
+pub mod python;
 pub mod records;
 pub mod replay;
 pub mod scapy;

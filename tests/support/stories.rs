@@ -34,8 +34,10 @@ pub fn read(set: &str) -> Vec<Story> {
 }
 
 fn hex<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-    let text = <String as serde::Deserialize>::deserialize(from)?;
-    let digits: Result<Vec<u8>, _> =
-        (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16)).collect();
-    digits.map_err(serde::de::Error::custom)
+    bytes(&<String as serde::Deserialize>::deserialize(from)?).map_err(serde::de::Error::custom)
+}
+
+/// Bytes from hexadecimal digits.
+pub fn bytes(digits: &str) -> Result<Vec<u8>, std::num::ParseIntError> {
+    (0..digits.len() / 2).map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16)).collect()
 }

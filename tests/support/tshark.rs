@@ -16,9 +16,12 @@ pub fn fields(file: &Path, more: &[&str], fields: &[&str]) -> Vec<Vec<Vec<String
     output
         .lines()
         .map(|line| {
-            line.split('\x1f')
-                .map(|cell| cell.split('\x1e').filter(|value| !value.is_empty()).map(str::to_owned).collect())
-                .collect()
+            let values = |cell: &str| match cell {
+                // None, or a single empty one: tshark does not tell which.
+                "" => Vec::new(),
+                _ => cell.split('\x1e').map(str::to_owned).collect(),
+            };
+            line.split('\x1f').map(values).collect()
         })
         .collect()
 }
