@@ -98,15 +98,14 @@ fn body<'a>(message_type: u8, r: &mut Reader<'a>) -> Result<Body<'a>, Error> {
         2 => Body::RealTimeControl { rtc_id: r.u16()?, seq_id: r.u16()? },
         3 => Body::GenericData { pc_id: r.u32()?, seq_id: r.u32()? },
         4 => {
-            let (id, kind) = (r.u8()?, r.u8()?);
-            Body::Rma {
-                id,
-                read_write: kind >> 4,
-                request_response: kind & 0x0f,
-                element_id: r.u16()?,
-                address: r.u48()?,
-                length: r.u16()?,
+            let (id, kind, element_id, address, length) = (r.u8()?, r.u8()?, r.u16()?, r.u48()?, r.u16()?);
+            // What is written, or was read, stands behind its length.
+            if matches!(kind, RMA_READ_RESPONSE | RMA_WRITE_REQUEST | RMA_WRITE_NO_RESPONSE_REQUEST)
+                && r.remaining() < usize::from(length)
+            {
+                return Err(Error::Malformed);
             }
+            Body::Rma { id, read_write: kind >> 4, request_response: kind & 0x0f, element_id, address, length }
         }
         5 => Body::Owd {
             id: r.u8()?,
@@ -236,6 +235,11 @@ pub fn message_name(message_type: u8) -> Option<&'static str> {
     ];
     NAMES.get(usize::from(message_type)).copied()
 }
+
+/// The second octet of remote memory accesses (section 3.2.4.5).
+const RMA_READ_RESPONSE: u8 = 0x01;
+const RMA_WRITE_REQUEST: u8 = 0x10;
+const RMA_WRITE_NO_RESPONSE_REQUEST: u8 = 0x20;
 
 const REVISION: u8 = 1;
 const C: u8 = 0x01;

@@ -11,6 +11,7 @@ mod support;
 mod capture_file;
 mod dns;
 mod ecpri;
+mod extremes;
 mod h2;
 mod h2_captures;
 mod h2_counters;

@@ -32,18 +32,9 @@ pub fn session_establishment() -> Vec<u8> {
             ie(21, &[1, 0, 0, 0x10, teid, 10, 0, 0, 2]),
             ie(22, b"\x08internet"),
             ie(93, &[2, 10, 60, 0, 1]),
-            ie(124, &[9]),
         ]
         .concat();
-        let parts = [
-            ie(56, &[0, id]),
-            ie(29, &[0, 0, 0, 255]),
-            ie(2, &pdi),
-            ie(95, &[0]),
-            ie(108, &[0, 0, 0, id]),
-            ie(81, &[0, 0, 0, 1]),
-            ie(109, &[0, 0, 0, 1]),
-        ];
+        let parts = [ie(56, &[0, id]), ie(29, &[0, 0, 0, 255]), ie(2, &pdi), ie(95, &[0]), ie(108, &[0, 0, 0, id])];
         ie(1, &parts.concat())
     };
     let far = |id: u8| {

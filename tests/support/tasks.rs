@@ -62,6 +62,13 @@ impl Run {
         self.pipeline.close(End::Stopped, Instant(self.now));
     }
 
+    /// The records since this was last asked, as `records`.
+    pub fn drain(&mut self) -> Vec<serde_json::Value> {
+        let records = self.records();
+        self.sink.borrow_mut().clear();
+        records
+    }
+
     /// The JSON of every record so far, one per event.
     pub fn json(&self) -> Vec<String> {
         self.sink.borrow().iter().map(|(json, _)| json.clone()).collect()
@@ -80,6 +87,11 @@ impl Run {
     pub fn counts(&self) -> [u64; 5] {
         let family = self.metrics.counters(&self.counter);
         ["ok", "truncated", "malformed", "unsupported", "not_matching"].map(|s| family.with_label_values(&[s]).get())
+    }
+
+    /// One value of a counter.
+    pub fn count(&self, counter: &str, labels: &[&str]) -> u64 {
+        self.metrics.counters(counter).with_label_values(labels).get()
     }
 
     fn event(&mut self, record: &dyn Record) {

@@ -99,7 +99,7 @@ fn read<'a>(reader: &mut Reader<'a>) -> Result<Ie<'a>, Error> {
     Ok(Ie { code, enterprise_id, value: value.take_rest() })
 }
 
-/// How deep groups may nest. The standard's own go to 4.
+/// How deep lists of IEs may nest, that of the message itself counted. The standard's own go to 5.
 pub const MAX_DEPTH: usize = 8;
 
 #[cfg(test)]

@@ -134,6 +134,7 @@ impl Parser {
     /// The messages of one frame or datagram.
     fn pdu(&self, bytes: &[u8], cut: bool, ends: Ends, event: &Event<'_>, next: &mut Next<'_>) {
         let mut reader = Reader::new(bytes);
+        let mut announced = false;
         loop {
             match Message::read(&mut reader) {
                 Ok(message) => {
@@ -143,18 +144,21 @@ impl Parser {
                     if !message.concatenated {
                         return;
                     }
+                    announced = true;
                 }
-                Err(wrong) => return self.counts.add(status(wrong, cut)),
+                Err(wrong) => return self.counts.add(status(wrong, cut, announced)),
             }
         }
     }
 }
 
-fn status(wrong: Wrong, cut: bool) -> Status {
+/// `announced`: the message before said that this one follows, so it is eCPRI.
+fn status(wrong: Wrong, cut: bool, announced: bool) -> Status {
     match wrong {
         Wrong::Truncated | Wrong::NotMatching if cut => Status::Truncated,
         Wrong::Truncated | Wrong::Malformed => Status::Malformed,
         Wrong::Revision(_) => Status::Unsupported,
+        Wrong::NotMatching if announced => Status::Malformed,
         Wrong::NotMatching => Status::NotMatching,
     }
 }

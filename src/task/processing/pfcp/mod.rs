@@ -80,10 +80,11 @@ impl Parser {
         }
         let cut = chunk.length > chunk.bytes.len() as u64;
         let mut reader = Reader::new(chunk.bytes);
+        let mut announced = false;
         loop {
             let message = match Message::read(&mut reader) {
                 Ok(message) => message,
-                Err(wrong) => return self.counts.add(status(wrong, cut)),
+                Err(wrong) => return self.counts.add(status(wrong, cut, announced)),
             };
             if !message.ies.is_well_formed() {
                 self.counts.add(Status::Malformed);
@@ -100,19 +101,18 @@ impl Parser {
             if !message.follow_on {
                 return;
             }
-            if reader.is_empty() {
-                return self.counts.add(if cut { Status::Truncated } else { Status::Malformed });
-            }
+            announced = true;
         }
     }
 }
 
-fn status(wrong: Wrong, cut: bool) -> Status {
+/// `announced`: the message before said that this one follows, so it is PFCP.
+fn status(wrong: Wrong, cut: bool, announced: bool) -> Status {
     match wrong {
-        Wrong::Truncated if cut => Status::Truncated,
+        Wrong::Truncated | Wrong::NotMatching if cut => Status::Truncated,
         Wrong::Truncated | Wrong::Malformed => Status::Malformed,
         Wrong::Version(_) => Status::Unsupported,
-        Wrong::NotMatching if cut => Status::Truncated,
+        Wrong::NotMatching if announced => Status::Malformed,
         Wrong::NotMatching => Status::NotMatching,
     }
 }

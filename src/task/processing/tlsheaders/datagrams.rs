@@ -14,12 +14,17 @@ pub struct Datagrams {
     matched: bool,
     done: bool,
     begun: Option<Begun>,
+    /// Room of a message that was given up, so that the fragments of many cost no more than their bytes.
+    spare: Option<Begun>,
 }
 
 /// The message whose fragments are being put together.
+#[derive(Default)]
 struct Begun {
     message_seq: u16,
     handshake_type: u8,
+    length: usize,
+    /// At least as long as the message; bytes that have not come are of another one.
     body: Vec<u8>,
     /// Which bytes have come: disjoint and in order.
     have: Vec<(usize, usize)>,
@@ -53,7 +58,7 @@ impl Datagrams {
         if self.begun.take().is_some() {
             each(Found::Wrong(Status::Truncated));
         }
-        self.done = true;
+        *self = Datagrams { done: true, ..Datagrams::default() };
     }
 
     pub fn is_done(&self) -> bool {
@@ -62,7 +67,7 @@ impl Datagrams {
 
     /// Bytes kept.
     pub fn held(&self) -> usize {
-        self.begun.as_ref().map_or(0, |begun| begun.body.capacity())
+        self.begun.iter().chain(&self.spare).map(|begun| begun.body.capacity()).sum()
     }
 
     fn take(&mut self, record: DtlsRecord<'_>, each: &mut impl FnMut(Found<'_>)) {
@@ -99,31 +104,38 @@ impl Datagrams {
 
     fn fragment(&mut self, version: u16, part: DtlsHandshake<'_>, each: &mut impl FnMut(Found<'_>)) {
         let same = |begun: &Begun| {
-            (begun.message_seq, begun.handshake_type, begun.body.len())
+            (begun.message_seq, begun.handshake_type, begun.length)
                 == (part.message_seq, part.handshake_type, part.length)
         };
         if self.begun.as_ref().is_some_and(|begun| !same(begun)) {
-            self.begun = None;
+            self.put_away();
             each(Found::Wrong(Status::Truncated));
         }
-        let begun = self.begun.get_or_insert_with(|| Begun {
-            message_seq: part.message_seq,
-            handshake_type: part.handshake_type,
-            body: vec![0; part.length],
-            have: Vec::with_capacity(MAX_PARTS),
+        let begun = self.begun.get_or_insert_with(|| {
+            let mut begun = self.spare.take().unwrap_or_default();
+            (begun.message_seq, begun.handshake_type, begun.length) =
+                (part.message_seq, part.handshake_type, part.length);
+            begun.body.resize(begun.body.len().max(part.length), 0);
+            begun.have.clear();
+            begun
         });
         let end = part.fragment_offset + part.fragment.len();
         // DtlsHandshake::read has seen to it that the fragment lies within the message.
         begun.body[part.fragment_offset..end].copy_from_slice(part.fragment);
         if !begun.add(part.fragment_offset, end) {
-            self.begun = None;
+            self.put_away();
             return each(Found::Wrong(Status::Unsupported));
         }
         if begun.have.as_slice() == [(0, part.length)] {
-            let handshake = Handshake { handshake_type: begun.handshake_type, body: &begun.body };
+            let handshake = Handshake { handshake_type: begun.handshake_type, body: &begun.body[..part.length] };
             each(Found::Handshake { version, handshake, datagram: true });
             self.begun = None;
         }
+    }
+
+    /// Gives up the message that was begun and keeps its room.
+    fn put_away(&mut self) {
+        self.spare = self.begun.take();
     }
 }
 
