@@ -57,7 +57,8 @@ pub fn find(name: &str) -> Option<&'static Metric> {
 use Kind::{Counter, FloatCounter, FloatGauge, Gauge, Histogram, Summary};
 use Preset::{None as Bare, Product, Rows};
 
-const FRAME_TYPES: &[&str] = &[
+/// `type` of the frame metrics: by number, all that RFC 9113 does not define last.
+pub const FRAME_TYPES: [&str; 11] = [
     "data",
     "headers",
     "priority",
@@ -71,9 +72,17 @@ const FRAME_TYPES: &[&str] = &[
     "unknown",
 ];
 const PARSED: &[&str] = &["ok", "truncated", "malformed", "unsupported", "not_matching"];
-const ROLES: &[&str] = &["client", "server", "unknown"];
-const SIDES: &[&str] = &["request", "response", "unknown"];
-const H2_VIOLATIONS: &[&str] = &[
+pub const ROLES: [&str; 3] = ["client", "server", "unknown"];
+/// `direction` of the header metrics.
+pub const SIDES: [&str; 3] = ["request", "response", "unknown"];
+/// `reason` of h2_missing_headers.
+pub const MISSING: [&str; 5] = ["table", "truncated", "malformed", "gap", "evicted"];
+/// `reason` of h2_terminated_streams.
+pub const TERMINATED: [&str; 5] = ["rst_stream", "goaway", "connection_closed", "evicted", "gap"];
+/// `component` of h2_duplicate_component: of the request, then of the response.
+pub const COMPONENTS: [&str; 4] = ["request_header", "request_body", "response_header", "response_body"];
+/// `reason` of tawon_h2_protocol_errors_total.
+pub const H2_VIOLATIONS: [&str; 14] = [
     "frame_size",
     "padding",
     "continuation",
@@ -86,8 +95,11 @@ const H2_VIOLATIONS: &[&str] = &[
     "missing_pseudo",
     "trailers",
     "stream_closed",
+    "flow_control",
+    "content_length",
 ];
-const ROUND_TRIPS: &[&[&str]] = &[
+/// `partial` and `reason` of h2_round_trips_emitted.
+pub const ROUND_TRIPS: [&[&str]; 9] = [
     &["false", "complete"],
     &["true", "joined"],
     &["true", "timeout"],
@@ -161,27 +173,27 @@ pub static CATALOGUE: &[Metric] = &[
     metric("h2", Counter, "h2_out_of_order", &[], Bare, "Chunks that arrived out of order for their flow."),
     metric("h2", Counter, "h2_invalid_frame_type", &[], Bare, "Frames of a type outside RFC 9113's set (and not a registered extension)."),
     metric("h2", Counter, "h2_invalid_empty_data_frame", &[], Bare, "Empty DATA frames without END_STREAM."),
-    metric("h2", Counter, "h2_invalid_empty_payload", &["type"], Product(&[FRAME_TYPES]), "Frames whose type requires a payload but that have none."),
-    metric("h2", Counter, "h2_payload_overflow_buffer", &["type"], Product(&[FRAME_TYPES]), "Frames whose declared payload is larger than the input buffer."),
-    metric("h2", Counter, "h2_chunk_buffer_overflow", &["type"], Product(&[FRAME_TYPES]), "Frames that could not be assembled because the accumulated chunks outgrew the input buffer."),
-    metric("h2", Counter, "h2_invalid_frame_flags", &["type"], Product(&[FRAME_TYPES]), "Frames carrying flags that their type does not define."),
-    metric("h2", Counter, "h2_incoming_frames", &["type", "dismissed"], Product(&[FRAME_TYPES, &["true", "false"]]), "Assembled frames; dismissed says whether the frame was set aside rather than handed on."),
-    metric("h2", Counter, "h2_zero_stream_frames", &["type"], Product(&[FRAME_TYPES]), "Frames on stream 0 of a type that must name a stream."),
-    metric("h2", Counter, "h2_server_stream_frames", &["type"], Product(&[FRAME_TYPES]), "Frames on a server-initiated (even) stream."),
+    metric("h2", Counter, "h2_invalid_empty_payload", &["type"], Product(&[&FRAME_TYPES]), "Frames whose type requires a payload but that have none."),
+    metric("h2", Counter, "h2_payload_overflow_buffer", &["type"], Product(&[&FRAME_TYPES]), "Frames whose declared payload is larger than the input buffer."),
+    metric("h2", Counter, "h2_chunk_buffer_overflow", &["type"], Product(&[&FRAME_TYPES]), "Frames that could not be assembled because the accumulated chunks outgrew the input buffer."),
+    metric("h2", Counter, "h2_invalid_frame_flags", &["type"], Product(&[&FRAME_TYPES]), "Frames carrying flags that their type does not define."),
+    metric("h2", Counter, "h2_incoming_frames", &["type", "dismissed"], Product(&[&FRAME_TYPES, &["true", "false"]]), "Assembled frames; dismissed says whether the frame was set aside rather than handed on."),
+    metric("h2", Counter, "h2_zero_stream_frames", &["type"], Product(&[&FRAME_TYPES]), "Frames on stream 0 of a type that must name a stream."),
+    metric("h2", Counter, "h2_server_stream_frames", &["type"], Product(&[&FRAME_TYPES]), "Frames on a server-initiated (even) stream."),
     metric("h2", Counter, "h2_failed_dir_detections", &[], Bare, "Connections whose direction could not be told within the buffer allocated for it."),
-    metric("h2", Counter, "h2_connections", &["direction"], Product(&[ROLES]), "Bidirectional connections whose direction was detected."),
-    metric("h2", Histogram(&[1.0, 5.0, 10.0, 50.0, 250.0, 500.0]), "h2_conn_dir_buffer", &["direction"], Product(&[ROLES]), "Frames buffered on a connection before its direction was known; bucket bounds 1, 5, 10, 50, 250, 500."),
+    metric("h2", Counter, "h2_connections", &["direction"], Product(&[&ROLES]), "Bidirectional connections whose direction was detected."),
+    metric("h2", Histogram(&[1.0, 5.0, 10.0, 50.0, 250.0, 500.0]), "h2_conn_dir_buffer", &["direction"], Product(&[&ROLES]), "Frames buffered on a connection before its direction was known; bucket bounds 1, 5, 10, 50, 250, 500."),
     metric("h2", Counter, "h2_invalid_go_away_frames", &[], Bare, "GOAWAY frames shorter than 8 bytes."),
     metric("h2", Counter, "h2_invalid_rst_stream_frames", &[], Bare, "RST_STREAM frames shorter than 4 bytes."),
     metric("h2", Counter, "h2_header_decoder_resets", &[], Bare, "Times an HPACK decoder's state was reset (after an error or a join in mid-connection)."),
     metric("h2", Counter, "h2_expired_streams", &[], Bare, "Unfinished streams dropped because they were idle for too long."),
-    metric("h2", Counter, "h2_terminated_streams", &["reason"], Product(&[&["rst_stream", "goaway", "connection_closed", "evicted", "gap"]]), "Unfinished streams that were ended (RST_STREAM, GOAWAY, connection closed, ...)."),
-    metric("h2", Counter, "h2_missing_headers", &["direction", "reason"], Product(&[SIDES, &["table", "truncated", "malformed", "gap", "evicted"]]), "Header blocks that could not be decoded, wholly or in part."),
-    metric("h2", Counter, "h2_empty_headers", &["direction"], Product(&[SIDES]), "Header blocks with no field."),
-    metric("h2", Counter, "h2_wrong_pseudo_headers", &["direction"], Product(&[SIDES]), "Header blocks with a pseudo-header that does not belong to their direction."),
-    metric("h2", Counter, "h2_multi_pseudo_headers", &["direction"], Product(&[SIDES]), "Header blocks in which one pseudo-header stands more than once."),
-    metric("h2", Counter, "h2_duplicate_component", &["component"], Product(&[&["request_header", "request_body", "response_header", "response_body"]]), "A second request or response header or body for a stream that already had it."),
-    metric("h2", Counter, "h2_round_trips_emitted", &["partial", "reason"], Rows(ROUND_TRIPS), "Round trips (request with its response) emitted, whole or partial."),
+    metric("h2", Counter, "h2_terminated_streams", &["reason"], Product(&[&TERMINATED]), "Unfinished streams that were ended (RST_STREAM, GOAWAY, connection closed, ...)."),
+    metric("h2", Counter, "h2_missing_headers", &["direction", "reason"], Product(&[&SIDES, &MISSING]), "Header blocks that could not be decoded, wholly or in part."),
+    metric("h2", Counter, "h2_empty_headers", &["direction"], Product(&[&SIDES]), "Header blocks with no field."),
+    metric("h2", Counter, "h2_wrong_pseudo_headers", &["direction"], Product(&[&SIDES]), "Header blocks with a pseudo-header that does not belong to their direction."),
+    metric("h2", Counter, "h2_multi_pseudo_headers", &["direction"], Product(&[&SIDES]), "Header blocks in which one pseudo-header stands more than once."),
+    metric("h2", Counter, "h2_duplicate_component", &["component"], Product(&[&COMPONENTS]), "A second request or response header or body for a stream that already had it."),
+    metric("h2", Counter, "h2_round_trips_emitted", &["partial", "reason"], Rows(&ROUND_TRIPS), "Round trips (request with its response) emitted, whole or partial."),
     metric("h2", Counter, "h2_content_type_parse_failure", &[], Bare, "content-type values that could not be parsed."),
     metric("h2", Counter, "h2_multipart_failure", &[], Bare, "Multipart bodies that could not be parsed."),
     metric("h2", Counter, "h2_multipart_bodies", &[], Bare, "Bodies found to be multipart."),
@@ -214,6 +226,6 @@ pub static CATALOGUE: &[Metric] = &[
     metric("own", Counter, "tawon_bpf_errors_total", &["module", "program", "reason"], Bare, "Records that the kernel side could not build or hand over for another reason than want of room."),
     metric("own", Gauge, "tawon_bpf_stats_enabled", &[], Bare, "Whether the kernel keeps BPF run statistics now: 1 or 0."),
     metric("own", Counter, "tawon_h2_flows_ignored_total", &[], Bare, "Flow directions that gave no proof of being HTTP/2 within 64 KiB."),
-    metric("own", Counter, "tawon_h2_protocol_errors_total", &["reason"], Product(&[H2_VIOLATIONS]), "What RFC 9113 forbids and no other counter names, by reason."),
+    metric("own", Counter, "tawon_h2_protocol_errors_total", &["reason"], Product(&[&H2_VIOLATIONS]), "What RFC 9113 forbids and no other counter names, by reason."),
     metric("own", Counter, "tawon_h2_streams_opened_total", &[], Bare, "Streams opened; equals round trips emitted plus streams tracked."),
 ];

@@ -84,5 +84,9 @@ fn captures_joined_in_the_middle_say_what_tshark_sees_or_that_it_is_unknown() {
         let emitted = context.metrics.counter("tawon_h2_streams_opened_total").get();
         assert_eq!(emitted, records.len() as u64);
         assert!(records.iter().all(|record| record.reason != Reason::Timeout));
+        let violations = context.metrics.counters("tawon_h2_protocol_errors_total");
+        for reason in tawon::metrics::catalogue::H2_VIOLATIONS {
+            assert_eq!(violations.with_label_values(&[reason]).get(), 0, "{name}: {reason}");
+        }
     }
 }

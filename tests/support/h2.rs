@@ -189,6 +189,11 @@ impl Rig {
         self.check();
     }
 
+    /// Another list of secrets, as after a reload.
+    pub fn redact(&mut self, names: &Arc<[String]>) {
+        self.task.redact(names);
+    }
+
     /// The directive ends; the records so far and at the end.
     pub fn close(mut self) -> Vec<H2> {
         self.finish();

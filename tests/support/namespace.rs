@@ -45,7 +45,7 @@ set -eu
 sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
 ip link set lo up
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
-until_true() { for _ in $(seq 300); do if eval "$1"; then return 0; fi; sleep 0.1; done; echo "never: $1" >&2; cat err >&2 || true; return 1; }
+until_true() { for _ in $(seq 600); do if eval "$1"; then return 0; fi; sleep 0.1; done; echo "never: $1" >&2; cat err >&2 || true; return 1; }
 sockets() { until_true "[ \$((\$(wc -l < /proc/net/packet) - 1)) -eq $1 ]"; }
 lines() { until_true "[ -e $1 ] && [ \$(wc -l < $1) -ge $2 ]"; }
 listening() { until_true "ss -Hltn 'sport = :$1' | grep -q LISTEN"; }

@@ -47,6 +47,11 @@ impl Decoder {
         self.whole
     }
 
+    /// Judges the names of all entries anew, as `Visitor::tag` does at first.
+    pub fn retag(&mut self, tag: impl FnMut(&[u8]) -> u8) {
+        self.table.retag(tag);
+    }
+
     /// Bytes that its buffers take.
     pub fn capacity(&self) -> usize {
         self.table.capacity()

@@ -56,6 +56,18 @@ impl Table {
         Some(View { name: entry.named.then_some(name), value: entry.valued.then_some(value), tag: entry.tag })
     }
 
+    /// Judges the names of all entries anew.
+    pub fn retag(&mut self, mut tag: impl FnMut(&[u8]) -> u8) {
+        for k in 0..self.length {
+            let at = self.newest.wrapping_sub(k) & (self.ring.len() - 1);
+            if let Some(new) = self.element(k).and_then(|view| view.name).map(&mut tag)
+                && let Some(entry) = self.ring.get_mut(at)
+            {
+                entry.tag = new;
+            }
+        }
+    }
+
     /// The sum of the sizes of the entries that are known.
     pub fn size(&self) -> usize {
         self.size

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::ids::Ids;
 use super::stream::Own;
+use super::windows::Window;
 use crate::decode::hpack::Decoder;
 use crate::decode::http2::{Header, MAX_FRAME};
 use crate::process::Process;
@@ -70,6 +71,8 @@ pub struct Dir {
     /// Whether the frame being read was refused by a counter.
     pub refused: bool,
     pub data: Data,
+    /// What it may send.
+    pub window: Window,
 }
 
 /// A header block that CONTINUATION frames must complete, as the checks of frames see it.
@@ -173,7 +176,8 @@ impl Core {
 
     /// Bytes that it holds beside its place in the table.
     pub fn capacity(&self) -> usize {
-        let dirs: usize = self.dirs.iter().map(|dir| dir.decoder.capacity() + dir.block.bytes.capacity()).sum();
+        let of = |dir: &Dir| dir.decoder.capacity() + dir.block.bytes.capacity() + dir.window.capacity();
+        let dirs: usize = self.dirs.iter().map(of).sum();
         dirs + self.own_bytes
             + self.groups.capacity()
             + self.ids.iter().map(Ids::capacity).sum::<usize>()
@@ -199,6 +203,7 @@ impl Dir {
             block: Block::default(),
             refused: false,
             data: Data::default(),
+            window: Window::new(),
         }
     }
 }

@@ -18,6 +18,9 @@ pub struct Draft {
     content: Vec<u8>,
     /// Whether a content-encoding other than identity was named.
     pub encoded: bool,
+    /// None where there is none, or none that can be told.
+    pub content_length: Option<u64>,
+    content_lengths: u32,
     pub grpc_status: Option<u32>,
     /// grpc-message as it stood, still percent-encoded.
     pub grpc_message: Vec<u8>,
@@ -180,6 +183,12 @@ impl Draft {
                 self.content_type = Some(content);
             }
             names::CONTENT_ENCODING => self.encoded |= !raw.eq_ignore_ascii_case(b"identity"),
+            names::CONTENT_LENGTH => {
+                let length = decimal(raw);
+                let agrees = self.content_lengths == 0 || self.content_length == length;
+                self.content_length = length.filter(|_| agrees);
+                self.content_lengths += 1;
+            }
             names::GRPC_STATUS => self.grpc_status = std::str::from_utf8(raw).ok().and_then(|text| text.parse().ok()),
             names::GRPC_MESSAGE if !self.has_grpc_message => {
                 self.has_grpc_message = true;
@@ -213,6 +222,13 @@ impl Visitor for Writer<'_> {
     fn field(&mut self, field: Field<'_>) {
         self.draft.add(field, self.names);
     }
+}
+
+/// A number of decimal digits and nothing else.
+fn decimal(text: &[u8]) -> Option<u64> {
+    let digit = |&byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+    (!text.is_empty()).then_some(())?;
+    text.iter().try_fold(0u64, |all, byte| all.checked_mul(10)?.checked_add(digit(byte)?))
 }
 
 const TEXT: u8 = 1;

@@ -4,7 +4,7 @@ use super::core::{Item, What};
 use super::ids::Missed;
 use super::link::Link;
 use super::meters::{Missing, Part};
-use super::record::Role;
+use super::shape::Role;
 use crate::decode::hpack::{self, Decoder};
 use crate::decode::http2::{Header, Type, fragment};
 
@@ -30,6 +30,7 @@ impl Link<'_, '_> {
     /// Framing was lost and found again, or will be. `reset`: the decoder has not been told yet.
     pub fn gap(&mut self, reset: bool) {
         (self.core.dirs[self.dir].gapped, self.core.dirs[self.dir].whole) = (true, false);
+        self.core.forget_windows();
         if reset && self.core.dirs[self.dir].begun {
             self.reset_decoder();
         }

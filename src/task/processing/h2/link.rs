@@ -149,8 +149,9 @@ impl Frames for Link<'_, '_> {
         match header.kind {
             Type::WINDOW_UPDATE => {
                 // Section 6.9: an increment of 0 is an error.
-                if payload.iter().fold(0, |all, &byte| all << 8 | u32::from(byte)) << 1 == 0 {
-                    self.shared.meters.violation(Violation::WindowUpdate);
+                match payload.iter().fold(0, |all, &byte| all << 8 | u32::from(byte)) & 0x7fff_ffff {
+                    0 => self.shared.meters.violation(Violation::WindowUpdate),
+                    by => self.widen(header.stream, by),
                 }
                 self.shared.meters.frame(header.kind, true);
             }
@@ -160,7 +161,10 @@ impl Frames for Link<'_, '_> {
                 }
                 self.shared.meters.frame(header.kind, true);
             }
-            Type::SETTINGS if header.has(flag::ACK) => self.shared.meters.frame(header.kind, true),
+            Type::SETTINGS if header.has(flag::ACK) => {
+                self.settings_acknowledged();
+                self.shared.meters.frame(header.kind, true);
+            }
             Type::SETTINGS => {
                 self.settings(payload);
                 self.hand(header, payload, refused);
@@ -251,6 +255,9 @@ impl Link<'_, '_> {
         } else if too_long {
             meters.payload_overflow[slot(Type::DATA)].inc();
         }
+        if header.stream != 0 {
+            self.spend(header.length);
+        }
         let empty = header.length == 0 && (header.has(flag::PADDED) || !header.has(flag::END_STREAM));
         self.core.dirs[self.dir].refused = empty || too_long;
         if self.core.client.is_none() && !self.core.failed && !too_long {
@@ -317,6 +324,7 @@ impl Link<'_, '_> {
     /// What holds for both directions from here on, whoever the client is.
     pub fn settings(&mut self, payload: &[u8]) {
         use crate::decode::http2::Setting;
+        let mut window = None;
         for setting in settings(payload) {
             if !setting.valid() {
                 self.shared.meters.violation(Violation::Settings);
@@ -324,10 +332,12 @@ impl Link<'_, '_> {
             }
             match setting.id {
                 Setting::MAX_FRAME_SIZE => self.core.max_frame = self.core.max_frame.max(setting.value),
+                Setting::INITIAL_WINDOW_SIZE => window = Some(setting.value),
                 Setting::HEADER_TABLE_SIZE => self.table_size(setting.value),
                 _ => {}
             }
         }
+        self.initial_window(window);
         // Without that setting the size stays what it was, or what it begins with.
         if self.core.dirs[self.dir].table_size.is_none() {
             self.table_size(INITIAL_TABLE);

@@ -7,6 +7,9 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use crate::decode::http2::Type;
 use crate::metrics::Metrics;
+use crate::metrics::catalogue::{
+    COMPONENTS, FRAME_TYPES, H2_VIOLATIONS, MISSING, ROLES, ROUND_TRIPS, SIDES, TERMINATED,
+};
 
 /// One handle per metric, or per value of its labels.
 pub struct Meters {
@@ -39,8 +42,8 @@ pub struct Meters {
     pub empty_headers: [IntCounter; 3],
     pub wrong_pseudo: [IntCounter; 3],
     pub multi_pseudo: [IntCounter; 3],
-    /// By `Part` (request, response), then header, body.
-    pub duplicates: [[IntCounter; 2]; 2],
+    /// Header and body of the request, then of the response.
+    pub duplicates: [IntCounter; 4],
     /// By `Reason`.
     pub emitted: [IntCounter; 9],
     pub content_type_failure: IntCounter,
@@ -52,7 +55,7 @@ pub struct Meters {
     pub streams: IntGauge,
     pub ignored: IntCounter,
     /// By `Violation`.
-    pub violations: [IntCounter; Violation::ALL.len()],
+    pub violations: [IntCounter; H2_VIOLATIONS.len()],
     pub opened: IntCounter,
     pub table_entries: IntGauge,
     pub table_bytes: IntGauge,
@@ -60,11 +63,11 @@ pub struct Meters {
 }
 
 /// Counters by frame type; all that RFC 9113 does not define share the last.
-pub type ByType = [IntCounter; 11];
+pub type ByType = [IntCounter; FRAME_TYPES.len()];
 
 /// Which counter of a `ByType` is a type's.
 pub fn slot(kind: Type) -> usize {
-    usize::from(kind.0).min(TYPES.len() - 1)
+    usize::from(kind.0).min(FRAME_TYPES.len() - 1)
 }
 
 /// Which message a header block belongs to: `direction` of the header metrics.
@@ -85,7 +88,7 @@ pub enum Missing {
     Evicted,
 }
 
-/// `reason` of tawon_h2_protocol_errors_total.
+/// `reason` of tawon_h2_protocol_errors_total, in the catalogue's order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Violation {
     FrameSize,
@@ -100,23 +103,8 @@ pub enum Violation {
     MissingPseudo,
     Trailers,
     StreamClosed,
-}
-
-impl Violation {
-    pub const ALL: [&'static str; 12] = [
-        "frame_size",
-        "padding",
-        "continuation",
-        "stream_id",
-        "settings",
-        "window_update",
-        "field_name",
-        "connection_field",
-        "pseudo_order",
-        "missing_pseudo",
-        "trailers",
-        "stream_closed",
-    ];
+    FlowControl,
+    ContentLength,
 }
 
 impl Meters {
@@ -125,9 +113,9 @@ impl Meters {
         let by = |name, value: &str| metrics.counters(name).with_label_values(&[value]);
         let types = |name| {
             let vec = metrics.counters(name);
-            TYPES.map(|kind| vec.with_label_values(&[kind]))
+            FRAME_TYPES.map(|kind| vec.with_label_values(&[kind]))
         };
-        let parts = |name| PARTS.map(|part| by(name, part));
+        let parts = |name| SIDES.map(|part| by(name, part));
         let frames = metrics.counters("h2_incoming_frames");
         let missing = metrics.counters("h2_missing_headers");
         let emitted = metrics.counters("h2_round_trips_emitted");
@@ -142,7 +130,8 @@ impl Meters {
             payload_overflow: types("h2_payload_overflow_buffer"),
             buffer_overflow: types("h2_chunk_buffer_overflow"),
             invalid_flags: types("h2_invalid_frame_flags"),
-            frames: ["false", "true"].map(|dismissed| TYPES.map(|kind| frames.with_label_values(&[kind, dismissed]))),
+            frames: ["false", "true"]
+                .map(|dismissed| FRAME_TYPES.map(|kind| frames.with_label_values(&[kind, dismissed]))),
             zero_stream: types("h2_zero_stream_frames"),
             server_stream: types("h2_server_stream_frames"),
             failed_directions: one("h2_failed_dir_detections"),
@@ -152,20 +141,13 @@ impl Meters {
             invalid_rst: one("h2_invalid_rst_stream_frames"),
             resets: one("h2_header_decoder_resets"),
             expired: one("h2_expired_streams"),
-            terminated: ["rst_stream", "goaway", "connection_closed", "evicted", "gap"]
-                .map(|reason| by("h2_terminated_streams", reason)),
-            missing_headers: PARTS.map(|part| {
-                ["table", "truncated", "malformed", "gap", "evicted"]
-                    .map(|reason| missing.with_label_values(&[part, reason]))
-            }),
+            terminated: TERMINATED.map(|reason| by("h2_terminated_streams", reason)),
+            missing_headers: SIDES.map(|part| MISSING.map(|reason| missing.with_label_values(&[part, reason]))),
             empty_headers: parts("h2_empty_headers"),
             wrong_pseudo: parts("h2_wrong_pseudo_headers"),
             multi_pseudo: parts("h2_multi_pseudo_headers"),
-            duplicates: [["request_header", "request_body"], ["response_header", "response_body"]]
-                .map(|side| side.map(|component| by("h2_duplicate_component", component))),
-            emitted: super::record::Reason::ALL.map(|reason| {
-                emitted.with_label_values(&[if reason.partial() { "true" } else { "false" }, reason.name()])
-            }),
+            duplicates: COMPONENTS.map(|component| by("h2_duplicate_component", component)),
+            emitted: ROUND_TRIPS.map(|row| emitted.with_label_values(row)),
             content_type_failure: one("h2_content_type_parse_failure"),
             multipart_failure: one("h2_multipart_failure"),
             multipart_bodies: one("h2_multipart_bodies"),
@@ -174,12 +156,17 @@ impl Meters {
             flower_flows: metrics.gauge("h2_flower_flows"),
             streams: metrics.gauge("h2_streams"),
             ignored: one("tawon_h2_flows_ignored_total"),
-            violations: Violation::ALL.map(|reason| by("tawon_h2_protocol_errors_total", reason)),
+            violations: H2_VIOLATIONS.map(|reason| by("tawon_h2_protocol_errors_total", reason)),
             opened: one("tawon_h2_streams_opened_total"),
             table_entries: metrics.gauges("tawon_table_entries").with_label_values(&[TABLE]),
             table_bytes: metrics.gauges("tawon_table_bytes").with_label_values(&[TABLE]),
             table_evictions: by("tawon_table_evictions_total", TABLE),
         }
+    }
+
+    /// A message's head (or, with `body`, its content) came twice; `side`: 0 the request's, 1 the response's.
+    pub fn duplicate(&self, side: usize, body: bool) {
+        self.duplicates[2 * side + usize::from(body)].inc();
     }
 
     pub fn violation(&self, what: Violation) {
@@ -235,21 +222,6 @@ impl ContentTypes {
     }
 }
 
-const TYPES: [&str; 11] = [
-    "data",
-    "headers",
-    "priority",
-    "rst_stream",
-    "settings",
-    "push_promise",
-    "ping",
-    "goaway",
-    "window_update",
-    "continuation",
-    "unknown",
-];
-const PARTS: [&str; 3] = ["request", "response", "unknown"];
-const ROLES: [&str; 3] = ["client", "server", "unknown"];
 const TABLE: &str = "h2";
 /// Media types counted by name.
 const DISTINCT: usize = 100;

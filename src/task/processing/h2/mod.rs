@@ -24,10 +24,13 @@ mod stream;
 mod streamer;
 mod trips;
 mod upgrade;
+mod windows;
 
-pub use record::{Ended, Ends, Reason, Role, RoundTrip, schema};
+pub use record::{Ended, Ends, RoundTrip, schema};
+pub use shape::{Reason, Role};
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use self::config::Config;
 use self::core::{Core, Now, RX, TX};
@@ -65,16 +68,24 @@ fn build(options: &Options, context: &Context) -> Result<Box<dyn Task>, String> 
     let limits = Limits { flows: config.max_flows, bytes: config.memory / parts, ..Limits::default() };
     let flows = streams::Streams::new(context, "h2", Select { udp: false, ..Select::default() }, limits);
     let connections = Connections::new(config, Names::new(config::redacted(options, context)), context);
-    Ok(Box::new(H2 { flows, connections }))
+    Ok(Box::new(H2 { flows, connections, redact_configured: options.words("redact").is_empty() }))
 }
 
 /// The task: flows put together, and what is known of their connections.
 struct H2 {
     flows: streams::Streams,
     connections: Connections,
+    /// Whether the configuration's list says what to redact, not an option of the task.
+    redact_configured: bool,
 }
 
 impl Task for H2 {
+    fn redact(&mut self, names: &Arc<[String]>) {
+        if self.redact_configured {
+            self.connections.redact(names);
+        }
+    }
+
     fn event(&mut self, event: &Event<'_>, next: &mut Next<'_>) {
         self.flows.event(event, &mut |chunk, when| {
             self.connections.chunk(chunk, Now { timestamp: when.timestamp, at: when.at }, next);
@@ -288,6 +299,18 @@ impl Connections {
         }
     }
 
+    /// Takes another list of names whose values are not shown. It holds for header blocks decoded from
+    /// now on, those that refer to what was inserted before included.
+    fn redact(&mut self, redacted: &[String]) {
+        self.shared.names = Names::new(Some(redacted));
+        let names = &self.shared.names;
+        for (_, connection) in self.table.iter_mut() {
+            for dir in &mut connection.core.dirs {
+                dir.decoder.retag(|name| names.tag(name));
+            }
+        }
+    }
+
     fn deadline(&self) -> Option<Instant> {
         (!self.table.is_empty()).then(|| self.expired_at + self.shared.config.expire_interval)
     }
@@ -313,6 +336,7 @@ impl Connections {
 impl Connection {
     /// Handles one chunk; says whether the connection is over.
     fn chunk(&mut self, chunk: &Chunk<'_>, now: Now, shared: &mut Shared, next: &mut Next<'_>) -> bool {
+        self.core.judge_windows(now.at, false, &shared.meters);
         let side = match chunk.direction {
             Direction::Tx => TX,
             Direction::Rx => RX,
@@ -399,6 +423,7 @@ impl Connection {
         if core.proven() {
             shared.meters.flower_flows.dec();
         }
+        core.judge_windows(now.at, how == How::ConnectionClosed, &shared.meters);
     }
 
     /// A stream of it had no frame for too long.

@@ -21,6 +21,7 @@ pub const GRPC_MESSAGE: Tag = 11;
 /// Fields of a connection, which HTTP/2 forbids (RFC 9113 section 8.2.2).
 pub const CONNECTION: Tag = 12;
 pub const TE: Tag = 13;
+pub const CONTENT_LENGTH: Tag = 14;
 
 /// The low bits.
 pub const KIND: Tag = 0x3f;
@@ -63,6 +64,7 @@ impl Names {
             b":status" => STATUS,
             [b':', ..] => PSEUDO,
             b"content-type" => CONTENT_TYPE,
+            b"content-length" => CONTENT_LENGTH,
             b"content-encoding" => CONTENT_ENCODING,
             b"grpc-status" => GRPC_STATUS,
             b"grpc-message" => GRPC_MESSAGE,

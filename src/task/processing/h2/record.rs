@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::config::{BodyMode, Config};
 use super::json;
 use super::names;
-use super::shape;
+use super::shape::{self, Reason, Role};
 use super::stream::{Side, Stream};
 use crate::pipeline::{Record, View};
 use crate::task::Kind;
@@ -38,70 +38,6 @@ pub struct Ended {
 pub struct Ends {
     pub client: Option<SocketAddr>,
     pub server: Option<SocketAddr>,
-}
-
-/// What the process watched is in the connection; unknown in packets, where nobody is watched.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
-    Client,
-    Server,
-    Unknown,
-}
-
-impl Role {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Role::Client => "client",
-            Role::Server => "server",
-            Role::Unknown => "unknown",
-        }
-    }
-}
-
-/// How a round trip ended: `reason` of h2_round_trips_emitted and of the record.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Reason {
-    Complete,
-    Joined,
-    Timeout,
-    RstStream,
-    Goaway,
-    ConnectionClosed,
-    Evicted,
-    Gap,
-    Shutdown,
-}
-
-impl Reason {
-    pub const ALL: [Reason; 9] = [
-        Reason::Complete,
-        Reason::Joined,
-        Reason::Timeout,
-        Reason::RstStream,
-        Reason::Goaway,
-        Reason::ConnectionClosed,
-        Reason::Evicted,
-        Reason::Gap,
-        Reason::Shutdown,
-    ];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Reason::Complete => "complete",
-            Reason::Joined => "joined",
-            Reason::Timeout => "timeout",
-            Reason::RstStream => "rst_stream",
-            Reason::Goaway => "goaway",
-            Reason::ConnectionClosed => "connection_closed",
-            Reason::Evicted => "evicted",
-            Reason::Gap => "gap",
-            Reason::Shutdown => "shutdown",
-        }
-    }
-
-    pub const fn partial(self) -> bool {
-        !matches!(self, Reason::Complete)
-    }
 }
 
 impl RoundTrip<'_> {

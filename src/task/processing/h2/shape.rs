@@ -36,6 +36,7 @@ pub struct H2 {
     pub grpc: Option<Grpc>,
 }
 
+/// What the process watched is in the connection; unknown in packets, where nobody is watched.
 #[derive(JsonSchema, Deserialize, PartialEq, Eq, Clone, Copy, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -44,6 +45,17 @@ pub enum Role {
     Unknown,
 }
 
+impl Role {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Role::Client => "client",
+            Role::Server => "server",
+            Role::Unknown => "unknown",
+        }
+    }
+}
+
+/// How a round trip ended: `reason` of the record and, in this order, of h2_round_trips_emitted.
 #[derive(JsonSchema, Deserialize, PartialEq, Eq, Clone, Copy, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
@@ -56,6 +68,26 @@ pub enum Reason {
     Evicted,
     Gap,
     Shutdown,
+}
+
+impl Reason {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Reason::Complete => "complete",
+            Reason::Joined => "joined",
+            Reason::Timeout => "timeout",
+            Reason::RstStream => "rst_stream",
+            Reason::Goaway => "goaway",
+            Reason::ConnectionClosed => "connection_closed",
+            Reason::Evicted => "evicted",
+            Reason::Gap => "gap",
+            Reason::Shutdown => "shutdown",
+        }
+    }
+
+    pub const fn partial(self) -> bool {
+        !matches!(self, Reason::Complete)
+    }
 }
 
 #[derive(JsonSchema, Deserialize, Debug)]

@@ -26,6 +26,8 @@ pub struct Stream {
     pub last: Timestamp,
     pub last_at: Instant,
     pub unknown: u32,
+    /// What each side may still send beside the initial size of its window.
+    pub credit: [i64; 2],
     /// Request, response.
     pub sides: [Side; 2],
     all: Links,
@@ -54,6 +56,8 @@ pub struct Side {
     pub content_type: Vec<u8>,
     /// Whether the body is encoded.
     pub encoded: bool,
+    /// What content-length said.
+    pub content_length: Option<u64>,
     pub grpc: bool,
     pub grpc_status: Option<u32>,
     /// Percent-decoded.
@@ -69,7 +73,7 @@ impl Side {
         self.body.clear();
         (self.trailers_at, self.spans, self.status) = (0, Spans::default(), None);
         (self.head, self.trailers, self.ended, self.may_have_ended) = (false, false, false, false);
-        (self.encoded, self.grpc, self.grpc_status) = (false, false, None);
+        (self.encoded, self.grpc, self.grpc_status, self.content_length) = (false, false, None, None);
         if let Some(message) = self.grpc_message.take() {
             self.spare = message;
         }
@@ -81,6 +85,7 @@ impl Side {
         self.text.extend_from_slice(&draft.text);
         self.trailers_at = self.text.len() as u32;
         (self.spans, self.status, self.head, self.encoded) = (draft.spans, draft.status, true, draft.encoded);
+        self.content_length = draft.content_length;
         self.take_grpc(draft);
     }
 

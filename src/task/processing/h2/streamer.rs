@@ -166,7 +166,7 @@ impl Link<'_, '_> {
         }
         let Some(index) = self.stream(promised, true) else { return false };
         if self.shared.streams.at(index).sides[0].head {
-            self.shared.meters.duplicates[0][0].inc();
+            self.shared.meters.duplicate(0, false);
             return false;
         }
         self.take_head(index, 0);
@@ -195,13 +195,13 @@ impl Link<'_, '_> {
         if known.ended {
             taken = false;
             match draft.pseudo != 0 {
-                true => self.shared.meters.duplicates[side][0].inc(),
+                true => self.shared.meters.duplicate(side, false),
                 false => self.shared.meters.violation(Violation::StreamClosed),
             }
         } else if known.trailers {
             taken = false;
             match draft.pseudo != 0 {
-                true => self.shared.meters.duplicates[side][0].inc(),
+                true => self.shared.meters.duplicate(side, false),
                 false => self.shared.meters.violation(Violation::Trailers),
             }
         } else if !known.head && interim {
@@ -219,7 +219,7 @@ impl Link<'_, '_> {
                 self.take_head(index, side);
             } else {
                 taken = false;
-                self.shared.meters.duplicates[side][0].inc();
+                self.shared.meters.duplicate(side, false);
             }
         } else {
             if !end && draft.missing.is_none() {
@@ -301,10 +301,12 @@ impl Link<'_, '_> {
                 let stream = self.shared.streams.at_mut(index);
                 let message = &mut stream.sides[side];
                 if message.ended || message.trailers {
-                    self.shared.meters.duplicates[side][1].inc();
+                    self.shared.meters.duplicate(side, true);
                     data.stream = None;
                 } else {
                     message.may_have_ended = false;
+                    self.spend_of(index, side, header.length);
+                    let stream = self.shared.streams.at_mut(index);
                     if !self.core.dirs[self.dir].whole {
                         stream.miss_head(side, self.core.dirs[self.dir].gapped);
                     }
@@ -312,7 +314,8 @@ impl Link<'_, '_> {
                         stream.first_byte = Some(self.now.timestamp);
                     }
                     if refused {
-                        stream.sides[side].body.lose(Some(u64::from(header.length)));
+                        let content = (!header.has(flag::PADDED)).then_some(u64::from(header.length));
+                        stream.sides[side].body.lose(content);
                     }
                 }
             }
@@ -393,8 +396,29 @@ impl Link<'_, '_> {
             self.shared.meters.multipart_failure.inc();
         }
         message.ended = true;
+        self.check_length(index, side);
         if self.shared.streams.at(index).sides.iter().all(|side| side.over()) {
             self.close(index, How::InOrder);
+        }
+    }
+
+    /// Section 8.1.1: what content-length says is what DATA brought, but for messages that are defined as
+    /// having no content.
+    fn check_length(&self, index: u32, side: usize) {
+        let stream = self.shared.streams.at(index);
+        let message = &stream.sides[side];
+        let Some(said) = message.content_length.filter(|_| !stream.joined && !stream.gap && !message.body.unsure)
+        else {
+            return;
+        };
+        let request = &stream.sides[0];
+        let bare = side == 1 && {
+            let method = request.spans[usize::from(names::METHOD)];
+            let about = matches!(method.of(&request.text), b"HEAD" | b"CONNECT") || !method.known();
+            about || message.status.is_none_or(|status| status == 204 || status == 304)
+        };
+        if message.body.length != said && !(bare && message.body.length == 0) {
+            self.shared.meters.violation(Violation::ContentLength);
         }
     }
 

@@ -137,8 +137,14 @@ impl Link<'_, '_> {
         side.body.length = length;
         side.body.cut = length > 0;
         side.body.multipart.clear();
-        if let Some(settings) = settings {
+        if let (Some(settings), Some(client)) = (settings, self.core.client) {
+            // They are the client's, whichever direction's frame showed who that is. The 101 has
+            // acknowledged them (RFC 7540 section 3.2.1).
+            let dir = std::mem::replace(&mut self.dir, client);
             self.settings(&settings);
+            self.dir = 1 - client;
+            self.settings_acknowledged();
+            self.dir = dir;
         }
     }
 }

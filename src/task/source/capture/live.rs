@@ -159,8 +159,10 @@ fn matches(pattern: &str, name: &str) -> bool {
     pattern[at..].iter().all(|&byte| byte == b'*')
 }
 
-/// After which the kernel hands over a block of the ring that is not full, in milliseconds.
-const RETIRE_MS: i32 = 10;
+/// After which the kernel hands over a block of the ring that is not full, in milliseconds. libpcap makes
+/// blocks of 256 KiB, and each one handed over is taken until it was read: the product with their number
+/// is how long the agent may stand still before frames are dropped, however few they are.
+const RETIRE_MS: i32 = 50;
 /// Frames per call into libpcap.
 const BATCH: usize = 256;
 
