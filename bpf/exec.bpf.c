@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause
 /* exec: the life of processes and threads. Also keeps the watch map true: an entry per process, copied
  * from the parent at fork, pending from exec until user space has decided, deleted with the last thread. */
+#include "lib/again.bpf.h"
 #include "lib/process.bpf.h"
 #include <tawon/exec.h>
 
@@ -16,16 +17,21 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define ERROR_EXEC_ARGS_READ 6
 #define ERROR_EXEC_SCRATCH 7
 
+/* Pairs of a program and its copy, which only kernels since 7.0 need; src/agent/plans.rs names them. */
+#define PAIR_NEWTASK 0
+#define PAIR_SCHED_EXEC 1
+#define PAIR_SCHED_EXIT 2
+
 struct scratch {
 	volatile __u64 at; /* where put_path and put_cgroup have got to */
 	struct tawon_exec exec;
 	__u8 data[TAWON_EXEC_DATA];
 };
 
-/* Only exec uses it: in task context, no interrupt execs, and the kernel runs a program once per CPU at a time. */
+/* Only exec uses it, the program the first and its copy the second: the kernel runs each once per CPU at a time. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 	__type(key, __u32);
 	__type(value, struct scratch);
 } scratch SEC(".maps");
@@ -67,8 +73,7 @@ static __always_inline void watch_mask(struct tawon_exec *exec, struct tawon_wat
 
 /* task_newtask, since 3.8: at the end of copy_process, before the child can run, for processes, threads
  * and io_uring's workers alike; sched_process_fork misses the last. */
-SEC("tp_btf/task_newtask")
-int BPF_PROG(tawon_newtask, struct task_struct *child, __u64 clone_flags)
+static __always_inline int newtask(void *ctx, struct task_struct *child)
 {
 	struct tawon_exec exec = {};
 	struct tawon_watch *watch, copy = {};
@@ -106,6 +111,19 @@ int BPF_PROG(tawon_newtask, struct task_struct *child, __u64 clone_flags)
 	}
 	tawon_emit(ctx, &exec.header, sizeof(exec), ERROR_FORK_OUTPUT);
 	return 0;
+}
+
+SEC("tp_btf/task_newtask")
+int BPF_PROG(tawon_newtask, struct task_struct *child, __u64 clone_flags)
+{
+	tawon_runs(ctx, PAIR_NEWTASK);
+	return newtask(ctx, child);
+}
+
+SEC("tp_btf/task_newtask")
+int BPF_PROG(tawon_newtask_again, struct task_struct *child, __u64 clone_flags)
+{
+	return tawon_left_out(ctx, PAIR_NEWTASK) ? newtask(ctx, child) : 0;
 }
 
 /* Components of a path, innermost first, each ended by a zero byte, behind `at`; returns where they
@@ -184,8 +202,7 @@ static __noinline __u64 put_cgroup(struct scratch *to, __u64 at, struct task_str
 
 /* sched_process_exec, since 3.4: behind the point of no return, in the context of the task, with its new
  * memory. A hook on the syscall would miss the kernel's own calls and see those that fail. */
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(tawon_sched_exec, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
+static __always_inline int sched_exec(void *ctx, struct task_struct *task, __u32 room)
 {
 	struct fs_struct *fs = BPF_CORE_READ(task, fs);
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
@@ -197,7 +214,7 @@ int BPF_PROG(tawon_sched_exec, struct task_struct *task, pid_t old_pid, struct l
 
 	if (tgid == tawon_config.agent)
 		return 0;
-	to = bpf_map_lookup_elem(&scratch, &zero);
+	to = bpf_map_lookup_elem(&scratch, &room);
 	fallback = bpf_map_lookup_elem(&tawon_default, &zero);
 	if (!to || !fallback) {
 		tawon_count(TAWON_COUNT_ERROR + ERROR_EXEC_SCRATCH);
@@ -258,10 +275,22 @@ int BPF_PROG(tawon_sched_exec, struct task_struct *task, pid_t old_pid, struct l
 	return 0;
 }
 
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(tawon_sched_exec, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
+{
+	tawon_runs(ctx, PAIR_SCHED_EXEC);
+	return sched_exec(ctx, task, 0);
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(tawon_sched_exec_again, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
+{
+	return tawon_left_out(ctx, PAIR_SCHED_EXEC) ? sched_exec(ctx, task, 1) : 0;
+}
+
 /* sched_process_exit, since 2.6.23: signal->live has been counted down already, so the thread that sees
  * 0 is among the last; whoever deletes the entry reports the end. */
-SEC("tp_btf/sched_process_exit")
-int BPF_PROG(tawon_sched_exit, struct task_struct *task)
+static __always_inline int sched_exit(void *ctx, struct task_struct *task)
 {
 	struct tawon_exec exec = {};
 	struct tawon_watch *watch;
@@ -297,6 +326,19 @@ int BPF_PROG(tawon_sched_exit, struct task_struct *task)
 		exec.status = BPF_CORE_READ(task, group_leader, exit_code);
 	tawon_emit(ctx, &exec.header, sizeof(exec), ERROR_EXIT_OUTPUT);
 	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(tawon_sched_exit, struct task_struct *task)
+{
+	tawon_runs(ctx, PAIR_SCHED_EXIT);
+	return sched_exit(ctx, task);
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(tawon_sched_exit_again, struct task_struct *task)
+{
+	return tawon_left_out(ctx, PAIR_SCHED_EXIT) ? sched_exit(ctx, task) : 0;
 }
 
 /* task_rename, since 3.8. Exec's own rename is left out: the exec record brings the name. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause
 /* flows: when TCP connections and UDP exchanges begin and end. Nothing runs per segment; a datagram costs
  * one look-up and two additions. */
+#include "lib/again.bpf.h"
 #include "lib/socket.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -17,6 +18,12 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define ERROR_ACCEPT_FULL 8
 #define ERROR_DATAGRAM_FULL 9
 #define ERROR_OWNER_FULL 10
+
+/* Pairs of a program and its copy; src/agent/plans.rs names them. */
+#define PAIR_SET_STATE 0
+#define PAIR_SEND_RESET 1
+#define PAIR_RECEIVE_RESET 2
+#define PAIR_DESTROY_SOCK 3
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -96,10 +103,23 @@ static __always_inline __u8 close_reason(int error, int old)
 	return 0;
 }
 
+/* The current task owns what nobody did. Whether anybody wants to know of it. */
+static __always_inline int claimed(void *ctx, struct tawon_flow *flow, __u64 key, __u32 failed)
+{
+	__u64 start = process_start((void *)bpf_get_current_task());
+
+	flow->header.mask = tawon_wanted(TAWON_FLOWS, bpf_get_current_pid_tgid() >> 32, start, &flow->header.flags);
+	put_owner(flow, start);
+	send_claim(ctx, flow, TAWON_FLOW_CLAIMED, bpf_ktime_get_ns(), failed);
+	if (flow->header.mask)
+		return 1;
+	bpf_map_delete_elem(&tawon_sockets, &key);
+	return 0;
+}
+
 /* inet_sock_set_state, since 4.16: every change of a TCP socket's state. In the caller's context only for
  * connect, listen and close. */
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(tawon_set_state, const struct sock *sk, int old, int new)
+static __always_inline int set_state(void *ctx, const struct sock *sk, int old, int new)
 {
 	__u64 now, start, key = (__u64)sk;
 	struct tawon_flow *flow, fresh = {};
@@ -152,6 +172,15 @@ int BPF_PROG(tawon_set_state, const struct sock *sk, int old, int new)
 			send_ended(ctx, flow, ERROR_STATE_OUTPUT);
 		else if (!flow->reason)
 			flow->reason = TAWON_CLOSE_ABORTED;
+		return 0;
+	}
+
+	if (new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK) {
+		/* Of a connection that nobody was seen to accept (by io_uring, by a 32-bit program, in the middle of
+		 * another's accept): only whoever did can close it, in whose context we are. */
+		flow = bpf_map_lookup_elem(&tawon_sockets, &key);
+		if (flow && !flow->claimed && flow->direction == TAWON_INBOUND)
+			claimed(ctx, flow, key, ERROR_STATE_OUTPUT);
 		return 0;
 	}
 
@@ -225,10 +254,22 @@ int BPF_PROG(tawon_set_state, const struct sock *sk, int old, int new)
 	return 0;
 }
 
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(tawon_set_state, const struct sock *sk, int old, int new)
+{
+	tawon_runs(ctx, PAIR_SET_STATE);
+	return set_state(ctx, sk, old, new);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(tawon_set_state_again, const struct sock *sk, int old, int new)
+{
+	return tawon_left_out(ctx, PAIR_SET_STATE) ? set_state(ctx, sk, old, new) : 0;
+}
+
 /* tcp_send_reset, since 4.15. With linger 0 or unread data it comes after the change to CLOSE. The socket
  * may be none, or one in TIME_WAIT, a request or a listener: none of those is in the table as a flow. */
-SEC("tp_btf/tcp_send_reset")
-int BPF_PROG(tawon_send_reset, const struct sock *sk)
+static __always_inline int send_reset(void *ctx, const struct sock *sk)
 {
 	__u64 key = (__u64)sk;
 	struct tawon_flow *flow = key ? bpf_map_lookup_elem(&tawon_sockets, &key) : NULL;
@@ -242,9 +283,21 @@ int BPF_PROG(tawon_send_reset, const struct sock *sk)
 	return 0;
 }
 
+SEC("tp_btf/tcp_send_reset")
+int BPF_PROG(tawon_send_reset, const struct sock *sk)
+{
+	tawon_runs(ctx, PAIR_SEND_RESET);
+	return send_reset(ctx, sk);
+}
+
+SEC("tp_btf/tcp_send_reset")
+int BPF_PROG(tawon_send_reset_again, const struct sock *sk)
+{
+	return tawon_left_out(ctx, PAIR_SEND_RESET) ? send_reset(ctx, sk) : 0;
+}
+
 /* tcp_receive_reset, since 4.15: before the change to CLOSE. */
-SEC("tp_btf/tcp_receive_reset")
-int BPF_PROG(tawon_receive_reset, const struct sock *sk)
+static __always_inline int receive_reset(void *ctx, const struct sock *sk)
 {
 	__u64 key = (__u64)sk;
 	struct tawon_flow *flow = bpf_map_lookup_elem(&tawon_sockets, &key);
@@ -254,9 +307,21 @@ int BPF_PROG(tawon_receive_reset, const struct sock *sk)
 	return 0;
 }
 
+SEC("tp_btf/tcp_receive_reset")
+int BPF_PROG(tawon_receive_reset, const struct sock *sk)
+{
+	tawon_runs(ctx, PAIR_RECEIVE_RESET);
+	return receive_reset(ctx, sk);
+}
+
+SEC("tp_btf/tcp_receive_reset")
+int BPF_PROG(tawon_receive_reset_again, const struct sock *sk)
+{
+	return tawon_left_out(ctx, PAIR_RECEIVE_RESET) ? receive_reset(ctx, sk) : 0;
+}
+
 /* tcp_destroy_sock, since 4.15: nothing comes after it. */
-SEC("tp_btf/tcp_destroy_sock")
-int BPF_PROG(tawon_destroy_sock, const struct sock *sk)
+static __always_inline int destroy_sock(void *ctx, const struct sock *sk)
 {
 	__u64 key = (__u64)sk;
 	struct tawon_flow *flow = bpf_map_lookup_elem(&tawon_sockets, &key);
@@ -274,6 +339,19 @@ int BPF_PROG(tawon_destroy_sock, const struct sock *sk)
 	send_ended(ctx, flow, ERROR_DESTROY_OUTPUT);
 	bpf_map_delete_elem(&tawon_sockets, &key);
 	return 0;
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(tawon_destroy_sock, const struct sock *sk)
+{
+	tawon_runs(ctx, PAIR_DESTROY_SOCK);
+	return destroy_sock(ctx, sk);
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(tawon_destroy_sock_again, const struct sock *sk)
+{
+	return tawon_left_out(ctx, PAIR_DESTROY_SOCK) ? destroy_sock(ctx, sk) : 0;
 }
 
 static __always_inline int accepted(void *ctx, int fd)
@@ -307,13 +385,8 @@ static __always_inline int accepted(void *ctx, int fd)
 	}
 	if (flow->claimed)
 		return 0;
-	flow->header.mask = tawon_wanted(TAWON_FLOWS, tgid, start, &flow->header.flags);
-	put_owner(flow, start);
-	send_claim(ctx, flow, TAWON_FLOW_CLAIMED, bpf_ktime_get_ns(), ERROR_ACCEPT_OUTPUT);
-	if (!flow->header.mask) {
-		bpf_map_delete_elem(&tawon_sockets, &key);
+	if (!claimed(ctx, flow, key, ERROR_ACCEPT_OUTPUT))
 		return 0;
-	}
 	/* It may have ended between the last look and the claim. */
 	if (flow->closed && flow->reason != TAWON_CLOSE_ABORTED)
 		send_ended(ctx, flow, ERROR_ACCEPT_OUTPUT);

@@ -39,10 +39,12 @@ struct {
 } tawon_ring SEC(".maps");
 
 /* Counts per CPU: what was produced and what found no room, by kind; then what went wrong, by the
- * numbers that each source gives to its errors. */
+ * numbers that each source gives to its errors; then, by pair of programs, what the second was run for since
+ * the first was not (again.bpf.h). */
 #define TAWON_COUNT_PRODUCED 0
 #define TAWON_COUNT_LOST 16
 #define TAWON_COUNT_ERROR 32
+#define TAWON_COUNT_AGAIN 56
 #define TAWON_COUNTS 64
 
 struct tawon_slots {

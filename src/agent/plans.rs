@@ -59,12 +59,47 @@ pub fn errors(hooks: Hooks) -> &'static [(&'static str, &'static str)] {
     }
 }
 
+/// Programs that have a copy for the events that they are left out of, in the order of their pair's number.
+fn pairs(hooks: Hooks) -> &'static [(&'static str, &'static str)] {
+    match hooks {
+        Hooks::Exec => &[
+            ("tawon_newtask", "tawon_newtask_again"),
+            ("tawon_sched_exec", "tawon_sched_exec_again"),
+            ("tawon_sched_exit", "tawon_sched_exit_again"),
+        ],
+        Hooks::Flows => &[
+            ("tawon_set_state", "tawon_set_state_again"),
+            ("tawon_send_reset", "tawon_send_reset_again"),
+            ("tawon_receive_reset", "tawon_receive_reset_again"),
+            ("tawon_destroy_sock", "tawon_destroy_sock_again"),
+        ],
+    }
+}
+
+/// How many events were missed by a program that the kernel left out of `left_out`: those that its copy was run for
+/// are not, and what a copy is left out of its first has seen or is missed by. `again` counts a pair's second runs.
+pub fn missed(hooks: Hooks, program: &str, left_out: u64, again: impl Fn(u32) -> u64) -> u64 {
+    match pairs(hooks).iter().zip(0..).find(|((first, copy), _)| program == *first || program == *copy) {
+        None => left_out,
+        Some(((first, _), pair)) if program == *first => left_out.saturating_sub(again(pair)),
+        Some(_) => 0,
+    }
+}
+
 static SHARED: &[&str] = &["tawon_watched", "tawon_default", "tawon_sockets"];
+
+/// From here on a task may give way to another in the middle of a tracing program.
+const PREEMPTIBLE: (u32, u32) = (7, 0);
 
 static EXEC: Plan = Plan {
     module: "exec",
     object: abi::EXEC,
     shared: SHARED,
+    since: &[
+        ("tawon_newtask_again", PREEMPTIBLE),
+        ("tawon_sched_exec_again", PREEMPTIBLE),
+        ("tawon_sched_exit_again", PREEMPTIBLE),
+    ],
     variants: &[Variant { name: "tp_btf", without: &[], optional: &[], misses: "" }],
 };
 
@@ -83,18 +118,19 @@ static FLOWS: Plan = Plan {
     module: "flows",
     object: abi::FLOWS,
     shared: SHARED,
+    since: &[],
     variants: &[
         Variant {
             name: "sock_send_length",
             without: OWNERS_BY_FENTRY,
             optional: FLOWS_OPTIONAL,
-            misses: "UDP counts datagrams that arrived, also if nobody read them; accepts by 32-bit programs and io_uring are nobody's",
+            misses: "UDP counts datagrams that arrived, also if nobody read them; accepts by 32-bit programs and io_uring are nobody's until they are closed",
         },
         Variant {
             name: "fentry",
             without: &["tawon_sent", "tawon_received"],
             optional: FLOWS_OPTIONAL,
-            misses: "UDP counts datagrams that arrived, also if nobody read them; accepts by 32-bit programs and io_uring are nobody's",
+            misses: "UDP counts datagrams that arrived, also if nobody read them; accepts by 32-bit programs and io_uring are nobody's until they are closed",
         },
         Variant {
             name: "fentry, no socket iterator",
@@ -120,3 +156,23 @@ static FLOWS: Plan = Plan {
         },
     ],
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_copy_was_run_for_is_not_missed() {
+        let again = |pair| if pair == 3 { 20 } else { 0 };
+        for (program, left_out, expected) in [
+            ("tawon_destroy_sock", 23, 3),
+            ("tawon_destroy_sock", 19, 0),
+            ("tawon_destroy_sock_again", 5, 0),
+            ("tawon_set_state", 5, 5),
+            ("tawon_sent", 4, 4),
+        ] {
+            assert_eq!(missed(Hooks::Flows, program, left_out, again), expected, "{program}");
+        }
+        assert_eq!(missed(Hooks::Exec, "tawon_rename", 2, again), 2);
+    }
+}

@@ -399,13 +399,24 @@ impl Sources {
     }
 
     /// Samples what the programs cost.
-    pub fn sample(&self, stats: &mut BpfStats, now: Instant) {
+    pub fn sample(&mut self, stats: &mut BpfStats, now: Instant) {
         let loaded: Vec<(Hooks, &Loaded)> =
             Hooks::ALL.into_iter().filter_map(|hooks| Some((hooks, self.loaded(hooks)?))).collect();
         let programs = infos(&loaded);
         stats.sample(now, stats_enabled(), &programs);
-        for program in programs.iter().filter(|program| program.misses > 0) {
-            self.metrics.misses(program.module, program.name, program.misses);
+        let left_out: Vec<_> = programs
+            .iter()
+            .filter(|program| program.misses > 0)
+            .map(|program| (program.module, program.name.to_owned(), program.misses))
+            .collect();
+        for hooks in Hooks::ALL {
+            let State::Loaded(loaded) = &mut self.modules[hooks as usize] else { continue };
+            // Read after the misses: what a copy was run for in between is not taken for one.
+            loaded.counts.read();
+            for (_, program, misses) in left_out.iter().filter(|(module, ..)| *module == hooks.name()) {
+                let missed = plans::missed(hooks, program, *misses, |pair| loaded.counts.again(pair));
+                self.metrics.missed(hooks.name(), program, missed);
+            }
         }
     }
 
@@ -656,12 +667,15 @@ impl SourceMetrics {
         self.misses.borrow_mut().retain(|(module, _), _| *module != hooks.name());
     }
 
-    fn misses(&self, module: &'static str, program: &str, misses: u64) {
+    fn missed(&self, module: &'static str, program: &str, missed: u64) {
+        if missed == 0 {
+            return;
+        }
         let mut all = self.misses.borrow_mut();
         let total = all
             .entry((module, program.to_owned()))
             .or_insert_with(|| Total::new(self.errors.with_label_values(&[module, program, "recursion_miss"])));
-        total.set(misses);
+        total.set(missed);
     }
 
     fn tables(

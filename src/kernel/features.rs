@@ -4,6 +4,13 @@ use std::path::Path;
 
 use super::load;
 
+/// Version and patch level of the running kernel: (6, 18). (0, 0) where it cannot be told.
+pub fn release() -> (u32, u32) {
+    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = text.trim().split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 /// What is known without loading anything.
 pub struct Features {
     pub release: String,

@@ -21,6 +21,8 @@ pub struct Plan {
     pub variants: &'static [Variant],
     /// Maps that all modules share, by name.
     pub shared: &'static [&'static str],
+    /// Programs that only kernels from this version on need.
+    pub since: &'static [(&'static str, (u32, u32))],
 }
 
 /// One way of hooking the same thing.
@@ -227,9 +229,11 @@ fn load_variant(
             _ => {}
         }
     }
+    let release = super::features::release();
     for mut program in open.progs_mut() {
         let name = program.name().to_string_lossy().into_owned();
-        if variant.without.contains(&name.as_str()) {
+        let later = plan.since.iter().any(|(program, since)| *program == name && release < *since);
+        if later || variant.without.contains(&name.as_str()) {
             program.set_autoload(false);
         }
     }

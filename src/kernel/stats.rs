@@ -76,6 +76,11 @@ impl Counts {
         self.sum(32 + number as usize)
     }
 
+    /// How often the second of this pair of programs ran for what the first was left out of.
+    pub fn again(&self, pair: u32) -> u64 {
+        self.sum(56 + pair as usize)
+    }
+
     fn sum(&self, slot: usize) -> u64 {
         self.values.chunks_exact(self.of_one).filter_map(|of_cpu| of_cpu.get(slot)).sum()
     }

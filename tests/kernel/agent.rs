@@ -49,17 +49,26 @@ impl Agent {
     pub fn with(settings: &str, directives: &str) -> Agent {
         let lock = lock();
         lock.lock_shared().expect("a shared lock");
-        Agent::begin(settings, directives, lock)
+        Agent::begin(settings, directives, lock, &[])
+    }
+
+    /// The same where tracefs is not mounted, so that system calls cannot be hooked.
+    pub fn without_tracefs(directives: &str) -> Agent {
+        let lock = lock();
+        lock.lock_shared().expect("a shared lock");
+        let unmount = "umount -l /sys/kernel/tracing; umount -l /sys/kernel/debug; exec \"$0\" \"$@\"";
+        Agent::begin("", directives, lock, &["unshare", "-m", "sh", "-c", unmount])
     }
 
     /// The same while no other test runs an agent, for workloads that would disturb it.
     pub fn alone(settings: &str, directives: &str) -> Agent {
         let lock = lock();
         lock.lock().expect("a lock");
-        Agent::begin(settings, directives, lock)
+        Agent::begin(settings, directives, lock, &[])
     }
 
-    fn begin(settings: &str, directives: &str, lock: File) -> Agent {
+    /// Started by `wrapper`, which becomes it.
+    fn begin(settings: &str, directives: &str, lock: File, wrapper: &[&str]) -> Agent {
         let directory = directory("agent");
         // Nobody else gets the port meanwhile but by chance.
         let at = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
@@ -68,7 +77,9 @@ impl Agent {
         let config = directory.join("tawon.yaml");
         write_config(&config, &settings, directives);
         let stderr = File::create(directory.join("stderr")).expect("a log");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tawon"))
+        let whole = [wrapper, &[env!("CARGO_BIN_EXE_tawon")]].concat();
+        let mut child = Command::new(whole[0])
+            .args(&whole[1..])
             .args(["agent", "--log-level", "debug", "--config"])
             .arg(&config)
             .stdin(Stdio::null())

@@ -5,6 +5,7 @@ mod capture;
 mod exec;
 mod flows;
 mod fronthaul;
+mod interrupts;
 mod machine;
 mod owners;
 mod programs;

@@ -18,6 +18,29 @@ fn a_connection_sent_over_a_unix_socket_stays_the_senders() {
     passed("sent");
 }
 
+#[test]
+fn a_connection_whose_accept_was_not_seen_is_whose_closes_it() {
+    const CONNECTIONS: usize = 23;
+    let name = worker::name("to");
+    let agent = Agent::without_tracefs(&directive("{}", &[&name]));
+    let mut worker = Worker::start(&name, &["serve", "127.0.0.1:0", "23", "5"]);
+    let port = worker.numbers()[0] as u16;
+    for _ in 0..CONNECTIONS {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+    }
+    let owner = u64::from(worker.pid());
+    worker.end();
+    agent.until("all ends", |records| count(records, "ended") == CONNECTIONS);
+    let records = agent.stop();
+    assert_eq!((count(&records, "started"), records.len()), (CONNECTIONS, 2 * CONNECTIONS));
+    for record in &records {
+        assert_eq!((record.number("process.pid"), record.text("direction")), (owner, "inbound"), "{record:?}");
+        assert!(record.is("started") || record.text("closeReason") == "fin", "{record:?}");
+    }
+}
+
 /// Accepted by a parent, used by its child, closed by the child's end.
 fn passed(how: &str) {
     let name = worker::name("tp");
