@@ -321,7 +321,7 @@ fn time64(out: &mut Vec<u8>, of: u64) {
     time(out, (of >> 32) as u32);
     out.pop();
     // Writing into memory cannot fail.
-    let _ = write!(out, ".{:09}Z", (of & 0xffff_ffff) * 1_000_000_000 >> 32);
+    let _ = write!(out, ".{:09}Z", ((of & 0xffff_ffff) * 1_000_000_000) >> 32);
 }
 
 fn cause_name(ies: Ies<'_>) -> Option<&'static str> {
