@@ -120,7 +120,8 @@ build() {
         LIBBPF_SYS_LIBRARY_PATH="$STATIC/lib:$LIBRARIES" LIBPCAP_LIBDIR="$STATIC/lib" \
         cargo test --locked --no-run --test kernel --features libbpf-sys/static --target $HOST \
         --target-dir "$STATIC" --message-format json-render-diagnostics >"$STATIC/build.json" || fail "the static build failed"
-    jq -r 'select(.executable != null) | .executable' "$STATIC/build.json"
+    # Cargo names them in no fixed order; the agent comes first.
+    jq -rs 'map(select(.executable != null)) | sort_by(.target.kind != ["bin"]) | .[].executable' "$STATIC/build.json"
 }
 
 # Debian's libpcap.a can capture from D-Bus, and so wants libdbus and libsystemd, which has no archive: leave that out.

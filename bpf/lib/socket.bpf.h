@@ -28,10 +28,26 @@ struct {
 	__type(value, struct tawon_flow);
 } tawon_sockets SEC(".maps");
 
-/* Unique per boot: nanoseconds since boot, and the CPU, since two may begin one in the same nanosecond. */
+/* When the last flow of a CPU began, so that clocks which stand still for a while give no number twice. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} tawon_begun SEC(".maps");
+
+/* Unique: nanoseconds since boot, and the CPU, since two may begin one in the same nanosecond. */
 static __always_inline __u64 flow_number(__u64 now)
 {
-	return now << 8 | (bpf_get_smp_processor_id() & 0xff);
+	__u32 zero = 0;
+	__u64 *begun = bpf_map_lookup_elem(&tawon_begun, &zero);
+
+	if (begun) {
+		if (now <= *begun)
+			now = *begun + 1;
+		*begun = now;
+	}
+	return now << 10 | (bpf_get_smp_processor_id() & 0x3ff);
 }
 
 static __always_inline void put_mapped(__u8 to[16], __be32 address)
