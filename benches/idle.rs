@@ -1,6 +1,7 @@
 //! The agent with the example configuration and nothing asked of it: how long it takes to be ready,
-//! what it uses of a CPU and of memory, and how often it asks the kernel for something. Other programs
-//! on the machine make events: their number is printed, and the quietest seconds are looked at apart.
+//! what it uses of a CPU and of memory, how often it wakes up. One scrape before the time that is looked
+//! at and one behind it tell how many events other programs made meanwhile; what a scrape costs is
+//! measured apart.
 
 use std::time::{Duration, Instant};
 
@@ -16,47 +17,36 @@ fn main() {
     let start = Instant::now();
     let agent = Agent::start("idle", &example);
     println!("start to ready: {:.0} ms, limit 1000", start.elapsed().as_secs_f64() * 1e3);
-    let seconds = if quick { 2 } else { 60 };
-    let mut each = Vec::new();
-    let mut before = Used::read(&agent);
-    for _ in 0..seconds {
-        std::thread::sleep(Duration::from_secs(1));
-        let now = Used::read(&agent);
-        each.push((now.events - before.events, now.cpu_ns - before.cpu_ns, now.switches - before.switches));
-        before = now;
-    }
-    // The looks themselves are scrapes; what one costs is taken off.
-    let scrape = scrape_cost(&agent, if quick { 5 } else { 50 });
-    each.sort_by_key(|(events, ..)| *events);
-    let quiet = &each[..each.len().div_ceil(4)];
-    for (what, seconds) in [("all", &each[..]), ("quietest quarter", quiet)] {
-        let of =
-            |pick: fn(&(u64, u64, u64)) -> u64| seconds.iter().map(pick).sum::<u64>() as f64 / seconds.len() as f64;
-        let (events, cpu, switches) = (of(|each| each.0), of(|each| each.1) - scrape, of(|each| each.2));
-        println!(
-            "{what:<18}{:>4} s: {events:>8.1} events/s, CPU {:.3} % of one (limit 0.1 when quiet), {switches:.0} wake-ups/s",
-            seconds.len(),
-            cpu / 1e7
-        );
-    }
-    println!("one scrape: {:.2} ms of CPU, taken off", scrape / 1e6);
-    println!("resident: {:.1} MiB, limit 30", resident(&agent) / 1024.0);
+    let window = Duration::from_secs(if quick { 2 } else { 30 });
+    let events = events(&agent);
+    // What the scrape has woken up goes to sleep again.
+    std::thread::sleep(Duration::from_secs(1));
+    let (before, start) = (Used::read(&agent), Instant::now());
+    std::thread::sleep(window);
+    let (after, seconds) = (Used::read(&agent), start.elapsed().as_secs_f64());
+    let resident = resident(&agent);
+    println!(
+        "idle for {seconds:.0} s: {:.4} % of one CPU, limit 0.1; {:.1} wake-ups/s; {:.1} MiB resident, limit 30",
+        (after.cpu_ns - before.cpu_ns) as f64 / 1e7 / seconds,
+        (after.switches - before.switches) as f64 / seconds,
+        resident / 1024.0
+    );
+    println!("events of other programs meanwhile: {:.1}/s", (self::events(&agent) - events) as f64 / (seconds + 1.0));
+    println!("one scrape: {:.2} ms of CPU", scrape_cost(&agent, if quick { 5 } else { 50 }) / 1e6);
     println!("load average: {}", std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim());
     assert!(agent.stop().success());
 }
 
-/// What the agent has used and seen so far.
+/// What the agent has used so far.
 struct Used {
     cpu_ns: u64,
     /// How often a thread of it went to sleep by itself.
     switches: u64,
-    events: u64,
 }
 
 impl Used {
     fn read(agent: &Agent) -> Used {
         let (mut cpu_ns, mut switches) = (0, 0);
-        let scrape = agent.metrics();
         for task in std::fs::read_dir(format!("/proc/{}/task", agent.pid())).into_iter().flatten().flatten() {
             let read = |file: &str| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
             // Nanoseconds on a CPU, nanoseconds of waiting for one, time slices.
@@ -65,22 +55,24 @@ impl Used {
             let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
             switches += line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or_default();
         }
-        let value = |series: &str| -> u64 {
-            scrape
-                .lines()
-                .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
-                .unwrap_or_default()
-        };
-        Used { cpu_ns, switches, events: value("exec_msgs") + value("flow_msgs") }
+        Used { cpu_ns, switches }
     }
 }
 
-/// Nanoseconds of CPU per scrape: many in a row, less what the same time without costs is too little
-/// to matter.
+/// Records that the agent has read.
+fn events(agent: &Agent) -> u64 {
+    let scrape = agent.metrics();
+    let value = |series: &str| -> u64 {
+        scrape.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok()).unwrap_or_default()
+    };
+    value("exec_msgs") + value("flow_msgs")
+}
+
+/// Nanoseconds of CPU per scrape, each on a connection of its own, many in a row.
 fn scrape_cost(agent: &Agent, count: u64) -> f64 {
     let before = Used::read(agent).cpu_ns;
     (0..count).for_each(|_| drop(agent.metrics()));
-    (Used::read(agent).cpu_ns - before) as f64 / (count + 1) as f64
+    (Used::read(agent).cpu_ns - before) as f64 / count as f64
 }
 
 /// KiB.

@@ -11,6 +11,7 @@ use mio::{Events, Poll, Token, Waker};
 use super::clock::Clock;
 use super::directive::{Action, Now};
 use super::loader::Hooks;
+use super::reconfigure::Reading;
 use super::signals::Signals;
 use super::site::Site;
 use super::slot::{CaptureRun, Drain, Place, SharedContext, Slot};
@@ -48,11 +49,15 @@ pub struct Agent {
     pub(super) started_at: Timestamp,
     pub(super) disk: super::Disk,
     watched: Option<Watched>,
+    pub(super) reading: Reading,
+    pub(super) waker: Arc<Waker>,
     stats_descriptor: Option<std::os::fd::OwnedFd>,
     /// How many times the end was asked for.
-    ending: u32,
+    pub(super) ending: u32,
     next_second: Instant,
     next_sample: Instant,
+    /// When something other than the rings is to be looked at, as of the last whole turn.
+    due: Instant,
 }
 
 impl Agent {
@@ -73,7 +78,7 @@ impl Agent {
             .map_err(|error| Error { message: error.to_string(), forbidden: true })?;
         let signals = Signals::new(poll.registry(), SIGNALS).map_err(|error| Error::kernel("take signals", &error))?;
         let sources =
-            Sources::new(&config, &metrics, waker).map_err(|error| Error::kernel("start a thread", &error))?;
+            Sources::new(&config, &metrics, waker.clone()).map_err(|error| Error::kernel("start a thread", &error))?;
         let watched = setup.watch.then(|| Watched::new(setup.path.as_deref()));
         let mut agent = Agent {
             stats: BpfStats::new(&metrics),
@@ -100,6 +105,9 @@ impl Agent {
             ending: 0,
             next_second: now.mono,
             next_sample: now.mono,
+            due: now.mono,
+            reading: Reading::default(),
+            waker,
             setup,
         };
         agent.hold_statistics();
@@ -136,6 +144,13 @@ impl Agent {
 
     /// One turn. Says how long may be waited before the next.
     fn turn(&mut self, events: &Events, now: Now) -> Duration {
+        // Most turns on a quiet machine: nothing has happened, and the rings turn out to be empty.
+        if events.is_empty() && now.mono < self.due && self.sources.has_rings() {
+            let more = self.sources.drain(self.times(now));
+            if !more && !self.sources.is_busy(now.mono) {
+                return self.due.min(now.mono + RINGS_QUIET).since(now.mono);
+            }
+        }
         for event in events {
             match event.token() {
                 SIGNALS => self.signalled(now),
@@ -162,6 +177,10 @@ impl Agent {
         let news = self.sources.results(self.poll.registry(), RINGS, &mut self.stats, times);
         news.into_iter().for_each(|news| self.heard(news, now));
         let mut more = self.sources.has_rings() && self.sources.drain(times);
+        let news = self.sources.work(times);
+        news.into_iter().for_each(|news| self.heard(news, now));
+        more |= self.sources.has_work();
+        self.configuration_read(now);
         if self.sources.deadline().is_some_and(|deadline| deadline <= now.mono) {
             self.sources.tick(times);
         }
@@ -171,7 +190,7 @@ impl Agent {
             self.next_second = now.mono + Duration::from_secs(1);
             self.sources.refresh();
             if self.watched.as_mut().is_some_and(Watched::changed) {
-                self.reload(now);
+                self.reload();
             }
         }
         if self.next_sample <= now.mono {
@@ -180,11 +199,16 @@ impl Agent {
         }
         self.live(now, each_second);
         self.serve(now);
-        if more { Duration::ZERO } else { self.wait(now) }
+        // A turn may have put off work: asked again, since what came of it was heard later.
+        if more || self.sources.has_work() {
+            self.due = now.mono;
+            return Duration::ZERO;
+        }
+        self.wait(now)
     }
 
     /// How long nothing has to be done.
-    fn wait(&self, now: Now) -> Duration {
+    fn wait(&mut self, now: Now) -> Duration {
         let slots = self.slots.iter().flat_map(|slot| {
             let pipeline = self.pipeline(slot).and_then(Pipeline::deadline);
             // Destinations that flush, and rings that are to be drained, are looked at often.
@@ -196,14 +220,14 @@ impl Agent {
             .sources
             .has_rings()
             .then(|| now.mono + if self.sources.is_busy(now.mono) { RINGS_BUSY } else { RINGS_QUIET });
-        let deadline = slots
+        let due = slots
             .flatten()
-            .chain(rings)
             .chain(self.sources.deadline())
             .chain(self.server.as_ref().and_then(Server::deadline))
-            .chain([self.next_second, self.next_sample])
-            .min();
-        deadline.map_or(Duration::from_secs(1), |deadline| deadline.since(now.mono))
+            .chain([self.next_second])
+            .fold(self.next_sample, Instant::min);
+        self.due = due;
+        rings.map_or(due, |rings| due.min(rings)).since(now.mono)
     }
 
     fn signalled(&mut self, now: Now) {
@@ -217,7 +241,7 @@ impl Agent {
             self.ending += asked.end;
         }
         if asked.reload && self.ending == 0 {
-            self.reload(now);
+            self.reload();
         }
     }
 
@@ -246,7 +270,14 @@ impl Agent {
                 }
             }),
             News::Walked => self.each_slot(|agent, slot| {
-                if let Place::Draining { hooks, bit, why, step: Drain::Statistics } = slot.place {
+                if let Place::Draining { step: Drain::Statistics, .. } = slot.place {
+                    agent.tell_rest(slot);
+                }
+            }),
+            News::Left(gone) => self.each_slot(|agent, slot| {
+                if let Place::Draining { hooks: hooks @ Hooks::Flows, bit, why, step: Drain::Telling } = slot.place
+                    && bit == gone
+                {
                     agent.left(slot, hooks, bit, why, now);
                 }
             }),

@@ -1,47 +1,96 @@
 //! Taking a configuration: the first, and at every reload the next. All of it is read and validated
 //! before anything changes; what did not change is not touched.
 
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+
 use super::directive::Now;
 use super::event_loop::{Agent, share, wanted};
 use super::reload;
 use super::slot::Slot;
 use super::{one_line, reload::Plan};
+use crate::config::Problem;
 use crate::config::files::{self, Loaded};
 use crate::pipeline::End;
 use crate::process::redact::Redaction;
 
+/// A configuration that is being read.
+#[derive(Default)]
+pub struct Reading {
+    result: Option<Receiver<Result<Loaded, Vec<Problem>>>>,
+    /// Asked for again meanwhile.
+    again: bool,
+}
+
 impl Agent {
-    /// Reads the configuration anew. If anything in the main file is wrong, or an address cannot be
-    /// listened on, the running one stays.
-    pub(super) fn reload(&mut self, now: Now) {
+    /// Has the configuration read anew, by a thread: it may be large, and on a disk that is slow.
+    /// `configuration_read` finds what came of it; the running one stays until then.
+    pub(super) fn reload(&mut self) {
         let Some(path) = self.setup.path.clone() else { return };
-        let read = files::load(&path, &files::default_tawon_id());
+        if self.reading.result.is_some() {
+            // What has been read already may be older than what is asked for now.
+            self.reading.again = true;
+            return;
+        }
+        let (done, result) = channel();
+        let waker = self.waker.clone();
+        let thread = std::thread::Builder::new().name("configuration".to_owned());
+        let spawned = thread.spawn(move || {
+            // Nobody listens any more once the loop has ended.
+            let _ = done.send(files::load(&path, &files::default_tawon_id()));
+            let _ = waker.wake();
+        });
+        match spawned {
+            Ok(_) => self.reading.result = Some(result),
+            Err(error) => self.refuse(format!("no thread to read it with: {error}")),
+        }
+    }
+
+    /// Takes what was read. If anything in the main file is wrong, or an address cannot be listened on, the
+    /// running configuration stays.
+    pub(super) fn configuration_read(&mut self, now: Now) {
+        let Some(result) = &self.reading.result else { return };
+        let read = match result.try_recv() {
+            Ok(read) => Some(read),
+            Err(TryRecvError::Empty) => return,
+            Err(TryRecvError::Disconnected) => None,
+        };
+        self.reading.result = None;
+        if self.ending > 0 {
+            return;
+        }
         let taken = match read {
-            Ok(mut loaded) => {
+            Some(Ok(mut loaded)) => {
                 loaded.keep_last_good(&self.setup.loaded);
                 let plan = reload::plan(&self.config, loaded.config.clone());
                 self.carry_out(plan, &loaded, now).map(|()| loaded)
             }
-            Err(problems) => {
+            Some(Err(problems)) => {
                 for problem in &problems {
                     log::error!("configuration refused {}: {}", problem.place, problem.message);
                 }
                 Err(one_line(&problems))
             }
+            None => Err("reading it did not come to an end".to_owned()),
         };
         match taken {
             Ok(loaded) => {
                 self.settle(&loaded, now);
                 self.setup.loaded = loaded;
+                let path = self.setup.path.clone().unwrap_or_default();
                 log::info!("configuration taken path={}", path.display());
             }
-            Err(error) => {
-                log::error!("the running configuration stays error={error:?}");
-                self.gauges.reload_successful.set(0);
-                self.gauges.reloads.with_label_values(&["failure"]).inc();
-                self.disk.error = Some(error);
-            }
+            Err(error) => self.refuse(error),
         }
+        if std::mem::take(&mut self.reading.again) {
+            self.reload();
+        }
+    }
+
+    fn refuse(&mut self, error: String) {
+        log::error!("the running configuration stays error={error:?}");
+        self.gauges.reload_successful.set(0);
+        self.gauges.reloads.with_label_values(&["failure"]).inc();
+        self.disk.error = Some(error);
     }
 
     /// Takes the configuration that the agent was started with.

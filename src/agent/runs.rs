@@ -78,7 +78,7 @@ impl Agent {
                 Ok(options) => {
                     self.sources.flows.taps.insert(bit, Tap::new(options, meta, pipeline));
                     self.sources.watchers_changed(now.mono);
-                    self.sources.with_flows(times, |engine, world| engine.join(bit, world));
+                    self.sources.flows.join(bit);
                     self.sources.find_existing();
                 }
                 Err(error) => {
@@ -158,11 +158,11 @@ impl Agent {
                     return;
                 }
                 let (hooks, bit, why) = (*hooks, *bit, *why);
-                // What is open is told with its statistics as they are now.
-                if hooks == Hooks::Flows && self.sources.update_statistics() {
-                    *step = Drain::Statistics;
-                } else {
-                    self.left(slot, hooks, bit, why, now);
+                match hooks {
+                    Hooks::Exec => self.left(slot, hooks, bit, why, now),
+                    // What is open is told with its statistics as they are now.
+                    Hooks::Flows if self.sources.update_statistics() => *step = Drain::Statistics,
+                    Hooks::Flows => self.tell_rest(slot),
                 }
             }
             Place::Flushing(pipeline, until) if pipeline.drained() || *until <= now.mono => {
@@ -180,15 +180,20 @@ impl Agent {
         }
     }
 
+    /// What is open is told to a directive of flows that ends; `News::Left` follows.
+    pub(super) fn tell_rest(&mut self, slot: &mut Slot) {
+        if let Place::Draining { bit, step, .. } = &mut slot.place {
+            *step = Drain::Telling;
+            let bit = *bit;
+            self.sources.flows.leave(bit);
+        }
+    }
+
     /// All that happened up to the end has been told: the tap goes.
     pub(super) fn left(&mut self, slot: &mut Slot, hooks: Hooks, bit: u32, why: End, now: Now) {
-        let times = self.times(now);
         let pipeline = match hooks {
             Hooks::Exec => self.sources.exec.taps.remove(bit).map(|tap| tap.pipeline),
-            Hooks::Flows => {
-                self.sources.with_flows(times, |engine, world| engine.leave(bit, world));
-                self.sources.flows.taps.remove(bit).map(|tap| tap.pipeline)
-            }
+            Hooks::Flows => self.sources.flows.taps.remove(bit).map(|tap| tap.pipeline),
         }
         .unwrap_or_default();
         self.sources.processes.watchers.remove(hooks as usize, bit);

@@ -27,6 +27,9 @@ impl routes::Site for Site<'_> {
         };
         match self.agent.slots.iter().find(unsettled) {
             Some(slot) => Err(format!("directive {} is not running yet", slot.directive.name)),
+            None if self.agent.sources.flows.expects_existing() => {
+                Err("sockets that are older than the agent are still looked for".to_owned())
+            }
             None => Ok(()),
         }
     }

@@ -59,6 +59,8 @@ pub enum Drain {
     Rings(Instant),
     /// Statistics of what is open.
     Statistics,
+    /// What is open is being told.
+    Telling,
 }
 
 pub struct CaptureRun {

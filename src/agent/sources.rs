@@ -90,6 +90,8 @@ pub enum News {
     Detached(Hooks),
     /// Statistics of flows have been brought up to date.
     Walked,
+    /// The directive of flows with this bit has been told of all that is open.
+    Left(u32),
 }
 
 impl Sources {
@@ -229,17 +231,8 @@ impl Sources {
                     self.walks -= 1;
                     self.open_flows = Some((world.now, told, before));
                 }
-                Done::Walked(purpose, told, _) => {
-                    self.walks -= 1;
-                    let (engine, mut world) = split(&mut self.flows, &mut self.processes, &self.sockets, world);
-                    match purpose {
-                        Purpose::Existing => engine.existing(&told, &mut world),
-                        _ => {
-                            engine.ongoing(&told, true, &mut world);
-                            news.push(News::Walked);
-                        }
-                    }
-                }
+                Done::Walked(Purpose::Existing, told, _) => self.flows.existing(told),
+                Done::Walked(Purpose::Ongoing, told, _) => self.flows.ongoing(told),
                 Done::Pids(alive, before) => self.pids = Some((world.now, alive, before)),
             }
         }
@@ -259,9 +252,35 @@ impl Sources {
             }
         }
         if let Some((_, told, before)) = self.open_flows.take_if(|(at, ..)| *at <= self.drained) {
-            let (engine, mut world) = split(&mut self.flows, &mut self.processes, &self.sockets, times);
-            engine.reconcile(&told, before, &mut world);
+            self.flows.reconcile(told, before);
         }
+    }
+
+    /// Goes on with what takes flows more than a turn.
+    pub fn work(&mut self, times: Times) -> Vec<News> {
+        if !self.flows.has_work() {
+            return Vec::new();
+        }
+        let (engine, mut world) = split(&mut self.flows, &mut self.processes, &self.sockets, times);
+        let finished = engine.work(&mut world);
+        let mut news = Vec::new();
+        for finished in finished {
+            match finished {
+                flows::Finished::Existing => self.walks -= 1,
+                flows::Finished::Ongoing => {
+                    self.walks -= 1;
+                    news.push(News::Walked);
+                }
+                flows::Finished::Reconciled | flows::Finished::Joined(_) => {}
+                flows::Finished::Left(bit) => news.push(News::Left(bit)),
+            }
+        }
+        news
+    }
+
+    /// Whether `work` has something left to do.
+    pub fn has_work(&self) -> bool {
+        self.flows.has_work()
     }
 
     /// Works on what the rings hold that is older than now, in order of time over all rings and

@@ -164,6 +164,17 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
         self.slots.iter_mut().flatten().map(|entry| (&entry.key, &mut entry.value))
     }
 
+    /// How many slots there are, free ones included. An entry keeps its slot, so that all that are there
+    /// can be visited in several goes.
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// What a slot holds.
+    pub fn in_slot(&mut self, slot: usize) -> Option<(&K, &mut V)> {
+        self.slots.get_mut(slot)?.as_mut().map(|entry| (&entry.key, &mut entry.value))
+    }
+
     #[inline]
     fn find(&self, key: &K) -> Option<u32> {
         self.probe(self.hasher.hash_one(key), key)

@@ -110,7 +110,7 @@ impl Merge {
 }
 
 /// Records of one turn, over all rings: what a scrape waits for at most, at a few microseconds each.
-const TURN: usize = 8192;
+const TURN: usize = 2048;
 /// Of one ring in any case.
 const LEAST: usize = 64;
 
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn records_of_all_rings_come_once_each_in_order_of_time() {
         // More in one ring than a turn takes, so that the others have to wait for its rest.
-        let many = TURN as u64 / 4 + 1000;
+        let many = TURN as u64 / 4 + 400;
         let mut sources: Vec<Rings> =
             (0..2).map(|_| Rings::Perf(vec![PerfRing::made(64), PerfRing::made(64)])).collect();
         let mut push = |source: usize, ring: usize, time: u64, number: u64| {

@@ -12,6 +12,7 @@ mod capture_file;
 mod dns;
 mod ecpri;
 mod extremes;
+mod flows_slices;
 mod h2;
 mod h2_captures;
 mod h2_counters;

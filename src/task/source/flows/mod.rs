@@ -1,13 +1,19 @@
 //! `flows`: TCP and UDP flows, when they start and when they end, with their statistics.
 
+mod desk;
 mod engine;
 mod listeners;
+mod options;
 pub mod record;
 mod tracked;
+mod udp;
+mod work;
 
-pub use engine::{Engine, Options};
+pub use engine::Engine;
+pub use options::Options;
 pub use record::FlowRecord;
 pub use tracked::Tracked;
+pub use work::{Finished, SLICE};
 
 use std::time::Duration;
 

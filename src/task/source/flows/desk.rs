@@ -1,0 +1,187 @@
+//! Deciding who wants a flow and telling them of it, and the counting of both.
+
+use std::collections::HashMap;
+
+use prometheus::IntGauge;
+use prometheus::local::LocalIntCounter;
+
+use super::options::Options;
+use super::record::State;
+use super::tracked::Tracked;
+use crate::flow::number::BuildNumber;
+use crate::metrics::Metrics;
+use crate::pipeline::Event;
+use crate::task::source::{Taps, World};
+use crate::time::{Instant, Offsets};
+
+/// What deciding and telling need beside the table of flows.
+pub(super) struct Desk<'a> {
+    pub taps: &'a mut Taps<Options>,
+    pub threads: &'a mut HashMap<u32, u32, BuildNumber>,
+    pub counts: &'a Counts,
+    /// Directives that are ending: they get no flows any more.
+    pub leaving: u64,
+}
+
+impl Desk<'_> {
+    /// Finds the owner and the directives that want the flow.
+    pub fn own(&mut self, flow: &mut Tracked, world: &mut World<'_>) {
+        let kernel = &flow.kernel;
+        let owner = world.processes.table.find(kernel.tgid, Some(kernel.process_start));
+        let masks = match owner {
+            Some(entry) => {
+                flow.owner = Some(entry.process.clone());
+                entry.masks[SOURCE]
+            }
+            None if kernel.header.flags & PENDING != 0 || kernel.claimed == 0 => {
+                world.processes.watchers.unconditional()[SOURCE]
+            }
+            None => kernel.header.mask,
+        };
+        flow.mask = masks & self.taps.mask() & !self.leaving | flow.mask & self.leaving;
+        if kernel.tid != 0 && flow.mask != 0 && !flow.thread_counted {
+            *self.threads.entry(kernel.tid).or_default() += 1;
+            flow.thread_counted = true;
+        }
+    }
+
+    /// Leaves only the directives whose filter lets the flow through; counts the others.
+    pub fn filter(&mut self, flow: &mut Tracked) {
+        flow.mask &= !flow.filtered;
+        for (bit, tap) in self.taps.selected(flow.mask & !flow.announced) {
+            if !tap.options.passes(flow) {
+                flow.mask &= !(1 << bit);
+                flow.filtered |= 1 << bit;
+                self.counts.filtered.inc();
+            }
+        }
+    }
+
+    /// Tells of a start to whoever has not been told yet.
+    pub fn announce(&mut self, flow: &mut Tracked, at: u64, world: &World<'_>) {
+        self.filter(flow);
+        let fresh = flow.mask & !flow.announced;
+        if fresh == 0 {
+            return;
+        }
+        self.counts.started.inc_by(tell(self.taps, flow, fresh, State::Started, at, world.offsets));
+        flow.announced |= fresh;
+    }
+
+    /// A directive that has come while the flow was open: it is told of its end, where it wants it.
+    pub fn join(&mut self, flow: &mut Tracked, bit: u32, world: &World<'_>) {
+        if (flow.mask | flow.filtered) >> bit & 1 == 1 {
+            return;
+        }
+        let Some(tap) = self.taps.get(bit) else { return };
+        let wanted = match &flow.owner {
+            Some(owner) => world.processes.watchers.decide(owner),
+            None => world.processes.watchers.unconditional(),
+        };
+        if wanted[SOURCE] >> bit & 1 == 0 {
+            return;
+        }
+        match tap.options.passes(flow) {
+            true => flow.mask |= 1 << bit,
+            false => {
+                flow.filtered |= 1 << bit;
+                self.counts.filtered.inc();
+            }
+        }
+    }
+
+    pub fn leave_thread(&mut self, flow: &mut Tracked) {
+        if std::mem::take(&mut flow.thread_counted)
+            && let Some(count) = self.threads.get_mut(&flow.kernel.tid)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.threads.remove(&flow.kernel.tid);
+            }
+        }
+    }
+}
+
+/// Hands a record to each directive of the mask; says to how many.
+pub(super) fn tell(
+    taps: &mut Taps<Options>,
+    flow: &Tracked,
+    mask: u64,
+    state: State,
+    at: u64,
+    offsets: Offsets,
+) -> u64 {
+    let mut told = 0;
+    for (_, tap) in taps.selected(mask) {
+        told += 1;
+        if tap.pipeline.is_empty() {
+            tap.pipeline.pass();
+            continue;
+        }
+        let record = flow.record(state, at, tap.meta, offsets);
+        tap.event(&Event::new(offsets.wall(at), Instant(at), &record));
+    }
+    told
+}
+
+/// Counted here, and handed to the scraped counters by `gauges`, once per turn.
+pub(super) struct Counts {
+    pub messages: LocalIntCounter,
+    pub out_of_order: LocalIntCounter,
+    pub missing_ended: LocalIntCounter,
+    pub missing_started: LocalIntCounter,
+    pub extra_ended: LocalIntCounter,
+    pub missing_tid: LocalIntCounter,
+    pub missing_socket: LocalIntCounter,
+    pub started: LocalIntCounter,
+    pub ongoing: LocalIntCounter,
+    pub ended: LocalIntCounter,
+    pub filtered: LocalIntCounter,
+    pub tracked: IntGauge,
+    pub threads: IntGauge,
+}
+
+impl Counts {
+    pub fn new(metrics: &Metrics) -> Counts {
+        let status = metrics.counters("flows_task_total");
+        Counts {
+            messages: metrics.counter("flow_msgs").local(),
+            out_of_order: metrics.counter("flow_out_of_order_msgs").local(),
+            missing_ended: metrics.counter("flow_missing_ended").local(),
+            missing_started: metrics.counter("flow_missing_started").local(),
+            extra_ended: metrics.counter("flow_extra_ended").local(),
+            missing_tid: metrics.counter("flow_missing_tid").local(),
+            missing_socket: metrics.counter("flow_missing_socket").local(),
+            started: status.with_label_values(&["started"]).local(),
+            ongoing: status.with_label_values(&["ongoing"]).local(),
+            ended: status.with_label_values(&["ended"]).local(),
+            filtered: status.with_label_values(&["filtered"]).local(),
+            tracked: metrics.gauge("flow_flows_tracked"),
+            threads: metrics.gauge("flow_threads_tracked"),
+        }
+    }
+
+    /// Shows what was counted.
+    pub fn flush(&self) {
+        for counter in [
+            &self.messages,
+            &self.out_of_order,
+            &self.missing_ended,
+            &self.missing_started,
+            &self.extra_ended,
+            &self.missing_tid,
+            &self.missing_socket,
+            &self.started,
+            &self.ongoing,
+            &self.ended,
+            &self.filtered,
+        ] {
+            counter.flush();
+        }
+    }
+}
+
+/// TAWON_F_PENDING.
+const PENDING: u16 = 1;
+/// The index of this source's mask.
+pub(super) const SOURCE: usize = 1;
