@@ -2,7 +2,6 @@
 //! same file in the same run. `cargo bench --bench capture`; prints, asserts nothing.
 
 #[path = "../tests/support/packets.rs"]
-#[allow(dead_code)]
 mod packets;
 
 use std::hint::black_box;

@@ -1,13 +1,10 @@
 //! Connect, accept, close over loopback, without the agent and with it: what the agent adds per
-//! connection, and what the kernel says that its BPF programs take (run_time_ns). Then the longest
-//! that a scrape waits while flows comes at 50 000 records a second.
+//! connection, and what the kernel says that its BPF programs take (run_time_ns).
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 #[path = "../tests/support/agent.rs"]
-#[allow(dead_code)]
 mod agent;
 
 use agent::Agent;
@@ -36,7 +33,6 @@ fn main() {
         bpf.ns / all,
         bpf.runs / all
     );
-    scrapes(&agent, if quick { Duration::from_millis(500) } else { Duration::from_secs(10) });
     assert!(agent.stop().success());
 }
 
@@ -54,60 +50,6 @@ fn connections(count: u32) -> f64 {
         drop(client);
     }
     start.elapsed().as_nanos() as f64 / f64::from(count)
-}
-
-/// Scrapes one after the other while datagrams to ever new addresses make flows.
-fn scrapes(agent: &Agent, time: Duration) {
-    let (running, before) = (AtomicBool::new(true), records(agent));
-    let start = Instant::now();
-    let (mut waits, mut lost) = (Vec::new(), 0.0);
-    std::thread::scope(|scope| {
-        scope.spawn(|| load(&running));
-        while start.elapsed() < time {
-            let asked = Instant::now();
-            let answer = agent.get("/metrics").expect("a scrape");
-            waits.push(asked.elapsed().as_secs_f64() * 1e3);
-            lost = value(&answer.body, "flow_msgs_lost");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        running.store(false, Ordering::Relaxed);
-    });
-    let rate = (records(agent) - before) / start.elapsed().as_secs_f64();
-    waits.sort_by(f64::total_cmp);
-    let (middle, longest) = (waits[waits.len() / 2], waits[waits.len() - 1]);
-    println!(
-        "{} scrapes at {rate:.0} records a second ({lost:.0} lost): median {middle:.1} ms, longest {longest:.1} ms, limit 50; load average {}",
-        waits.len(),
-        std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim()
-    );
-}
-
-/// 50 000 first datagrams a second, from sockets that are closed after 1000 of them.
-fn load(running: &AtomicBool) {
-    let (start, mut sent) = (Instant::now(), 0u32);
-    let mut socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    while running.load(Ordering::Relaxed) {
-        let due = (start.elapsed().as_secs_f64() * RATE) as u32;
-        if sent >= due {
-            std::thread::sleep(Duration::from_millis(1));
-            continue;
-        }
-        if sent % 1000 == 0 {
-            socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-        }
-        let [_, b, c, d] = (sent % 0xff_0000 + 0x1_0000).to_be_bytes();
-        // Nobody listens there: what comes back is of no interest.
-        let _ = socket.send_to(b"23", SocketAddr::from((Ipv4Addr::new(127, b, c, d), 9)));
-        sent += 1;
-    }
-}
-
-fn records(agent: &Agent) -> f64 {
-    value(&agent.metrics(), "flow_msgs")
-}
-
-fn value(scrape: &str, series: &str) -> f64 {
-    scrape.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok()).unwrap_or_default()
 }
 
 /// What the programs of flows have run.
@@ -146,7 +88,6 @@ fn median(mut all: Vec<f64>) -> f64 {
     all[all.len() / 2]
 }
 
-const RATE: f64 = 50_000.0;
 const CONFIG: &str = "\
 metrics: {listen: \"PORT\"}
 probes: {listen: \"PORT\"}

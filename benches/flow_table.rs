@@ -12,7 +12,6 @@ use tawon::flow::table::Table;
 use tawon::task::source::flows::Tracked;
 
 #[path = "../tests/support/records.rs"]
-#[allow(dead_code)]
 mod records;
 
 type Hash = BuildHasherDefault<FnvHasher>;

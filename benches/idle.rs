@@ -6,7 +6,6 @@
 use std::time::{Duration, Instant};
 
 #[path = "../tests/support/agent.rs"]
-#[allow(dead_code)]
 mod agent;
 
 use agent::Agent;

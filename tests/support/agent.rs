@@ -1,5 +1,7 @@
 //! The real agent with a configuration of the test's, on loopback ports of its own.
 
+#![allow(dead_code)] // each program uses a part of it
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

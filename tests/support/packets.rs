@@ -1,5 +1,7 @@
 //! Frames made byte by byte, and the files that hold them.
 
+#![allow(dead_code)] // each program uses a part of it
+
 use std::net::{IpAddr, SocketAddr};
 
 pub const FIN: u8 = 1;

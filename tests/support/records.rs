@@ -1,5 +1,7 @@
 //! Records as the kernel side sends them, and a world to take them in.
 
+#![allow(dead_code)] // each program uses a part of it
+
 use tawon::kernel::abi::{self, Claim, Exec, Flow, Header, Peer, PeerKey};
 use tawon::metrics::Metrics;
 use tawon::pipeline::Pipeline;

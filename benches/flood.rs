@@ -1,0 +1,167 @@
+//! The agent while flows come at 50 000 a second and 40 000 are open: the longest that a scrape waits,
+//! while nothing else happens, while SIGHUP takes one of two directives away and brings it back, while
+//! every open flow is told of at an interval, and while a
+//! configuration of 1 MB is read. At the end every
+//! flow must have been told of, as started and as ended, to the directive that stayed.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+#[path = "../tests/support/agent.rs"]
+mod agent;
+
+use agent::Agent;
+
+fn main() {
+    let quick = !std::env::args().any(|arg| arg == "--bench");
+    // SAFETY: takes and changes nothing.
+    if unsafe { libc::geteuid() } != 0 {
+        return println!("SKIPPED: flood: not root");
+    }
+    let time = Duration::from_millis(if quick { 700 } else { 8000 });
+    let both = config("", "");
+    let one = both.split("  - name: removed").next().unwrap_or_default().to_owned();
+    let agent = Agent::start("flood", &both);
+    let (running, sent) = (AtomicBool::new(true), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| load(&running, &sent));
+        let warm = Instant::now();
+        scrapes(&agent, "", Duration::from_millis(900), &mut |_| ());
+        agent.until("many open flows", || {
+            value(&agent.metrics(), "flow_flows_tracked") > OPEN as f64 * 0.9 || warm.elapsed() > 5 * time
+        });
+        scrapes(&agent, "steady", time, &mut |_| ());
+        let mut steps = vec![(time / 3, &one), (2 * time / 3, &both)];
+        scrapes(&agent, "a directive goes and comes back", time, &mut |past| {
+            steps.retain(|(at, config)| {
+                let due = *at <= past;
+                if due {
+                    agent.reload(config);
+                }
+                !due
+            });
+        });
+        agent.reload(&config(", interval: 2s", ""));
+        scrapes(&agent, "every open flow each 2 s", time, &mut |_| ());
+        // As large as it may be, nearly all of it names whose values would be redacted.
+        let mut names = String::from("redact: [a");
+        (0..if quick { 1000 } else { 45_000 })
+            .for_each(|at| write!(names, ", header-name-{at:06}").expect("in memory"));
+        names.push(']');
+        let large = config(", interval: 2s", &names);
+        let reloads = value(&agent.metrics(), "tawon_config_reloads_total{status=\"success\"}");
+        agent.reload(&large);
+        scrapes(&agent, &format!("a configuration of {} KB is read", large.len() / 1000), time, &mut |_| ());
+        agent.until("the large configuration", || {
+            value(&agent.metrics(), "tawon_config_reloads_total{status=\"success\"}") > reloads
+        });
+        running.store(false, Ordering::Relaxed);
+        load.join().expect("the load ends");
+    });
+    agent.until("all flows ended", || value(&agent.metrics(), "flow_flows_tracked") == 0.0);
+    let found = agent.metrics();
+    let status: serde_json::Value =
+        serde_json::from_str(&agent.get("/directives").expect("an answer").body).expect("JSON");
+    let kept = status["directives"].as_array().into_iter().flatten().find(|one| one["name"] == "kept");
+    let sent = sent.load(Ordering::Relaxed);
+    let [started, ended, lost, evicted] = [
+        "flows_task_total{status=\"started\"}",
+        "flows_task_total{status=\"ended\"}",
+        "flow_msgs_lost",
+        "tawon_table_evictions_total{table=\"flows\"}",
+    ]
+    .map(|series| value(&found, series));
+    println!(
+        "{sent} flows: kept was handed {} records, started and ended; lost {lost}, evicted {evicted}; all directives together: {started} started, {ended} ended",
+        kept.map_or(0, |kept| kept["counts"]["events"].as_u64().unwrap_or_default())
+    );
+    assert!(agent.stop().success());
+}
+
+/// Scrapes one after the other; `meanwhile` is called in between with the time that has passed.
+fn scrapes(agent: &Agent, what: &str, time: Duration, meanwhile: &mut dyn FnMut(Duration)) {
+    let (start, before, queued, mut waits) = (Instant::now(), records(agent), queued(agent), Vec::new());
+    while start.elapsed() < time {
+        meanwhile(start.elapsed());
+        let asked = Instant::now();
+        drop(agent.get("/metrics").expect("a scrape"));
+        waits.push(asked.elapsed().as_secs_f64() * 1e3);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let rate = (records(agent) - before) / start.elapsed().as_secs_f64();
+    let queued = (self::queued(agent) - queued) / 1e7 / start.elapsed().as_secs_f64();
+    waits.sort_by(f64::total_cmp);
+    let (middle, longest) = (waits[waits.len() / 2], waits[waits.len() - 1]);
+    if !what.is_empty() {
+        println!(
+            "{what:<40} {:>5} scrapes at {rate:.0} records/s: median {middle:.1} ms, longest {longest:.1} ms, limit 50; the loop waited for a CPU {queued:.1} % of the time, load average {}",
+            waits.len(),
+            std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim()
+        );
+    }
+}
+
+/// First datagrams to ever new addresses, 1000 from each socket; the sockets stay open until `OPEN` flows
+/// are.
+fn load(running: &AtomicBool, sent: &AtomicU64) {
+    let start = Instant::now();
+    let mut sockets = VecDeque::new();
+    let mut count = 0u32;
+    while running.load(Ordering::Relaxed) {
+        let due = (start.elapsed().as_secs_f64() * RATE) as u32;
+        if count >= due {
+            std::thread::sleep(Duration::from_millis(1));
+            continue;
+        }
+        if count.is_multiple_of(EACH) {
+            sockets.push_back(UdpSocket::bind("127.0.0.1:0").expect("a port"));
+            if sockets.len() > OPEN / EACH as usize {
+                sockets.pop_front();
+            }
+        }
+        let [_, b, c, d] = (count % 0xff_0000 + 0x1_0000).to_be_bytes();
+        let to = SocketAddr::from((Ipv4Addr::new(127, b, c, d), 9));
+        // Nobody listens there: what comes back is of no interest.
+        if sockets.back().is_some_and(|socket| socket.send_to(b"23", to).is_ok()) {
+            sent.fetch_add(1, Ordering::Relaxed);
+        }
+        count += 1;
+    }
+}
+
+/// Nanoseconds that the loop's thread could run and got no CPU.
+fn queued(agent: &Agent) -> f64 {
+    let schedstat = std::fs::read_to_string(format!("/proc/{}/schedstat", agent.pid())).unwrap_or_default();
+    schedstat.split(' ').nth(1).and_then(|ns| ns.parse().ok()).unwrap_or_default()
+}
+
+fn records(agent: &Agent) -> f64 {
+    value(&agent.metrics(), "flow_msgs")
+}
+
+fn value(scrape: &str, series: &str) -> f64 {
+    scrape.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok()).unwrap_or_default()
+}
+
+/// Two directives of UDP flows; one writes to another file than the other.
+fn config(options: &str, settings: &str) -> String {
+    let directive = |name: &str, path: &str, options: &str| {
+        format!(
+            "  - name: {name}\n    tasks:\n      - {{task: flows, config: {{protocols: udp{options}}}}}\n      \
+             - {{task: file, config: {{path: {path}}}}}\n"
+        )
+    };
+    format!(
+        "metrics: {{listen: \"PORT\"}}\nprobes: {{listen: \"PORT\"}}\n{settings}\ndirectives:\n{}{}",
+        directive("kept", "/dev/null", ""),
+        directive("removed", "/dev/zero", options)
+    )
+}
+
+const RATE: f64 = 50_000.0;
+/// Flows that are open at a time, and how many of them are of one socket.
+const OPEN: usize = 40_000;
+const EACH: u32 = 1000;
