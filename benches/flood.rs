@@ -22,7 +22,7 @@ fn main() {
         return println!("SKIPPED: flood: not root");
     }
     let time = Duration::from_millis(if quick { 700 } else { 8000 });
-    let both = config("", "");
+    let both = config("");
     let one = both.split("  - name: removed").next().unwrap_or_default().to_owned();
     let agent = Agent::start("flood", &both);
     let (running, sent) = (AtomicBool::new(true), AtomicU64::new(0));
@@ -44,14 +44,17 @@ fn main() {
                 !due
             });
         });
-        agent.reload(&config(", interval: 2s", ""));
+        agent.reload(&config(", interval: 2s"));
         scrapes(&agent, "every open flow each 2 s", time, &mut |_| ());
-        // As large as it may be, nearly all of it names whose values would be redacted.
-        let mut names = String::from("redact: [a");
-        (0..if quick { 1000 } else { 45_000 })
-            .for_each(|at| write!(names, ", header-name-{at:06}").expect("in memory"));
-        names.push(']');
-        let large = config(", interval: 2s", &names);
+        // Nearly as large as it may be: regular expressions, of a directive that is not enabled.
+        let mut large = config(", interval: 2s");
+        large.push_str(
+            "  - name: large\n    enabled: false\n    tasks: [{task: exec}, {task: log}]\n    condition:\n      or:\n",
+        );
+        for at in 0..if quick { 100 } else { 10_000 } {
+            writeln!(large, "        - regex: {{field: process.name, regex: '^nobody-{at:05}-(a|b|c)[0-9]+$'}}")
+                .expect("in memory");
+        }
         let reloads = value(&agent.metrics(), "tawon_config_reloads_total{status=\"success\"}");
         agent.reload(&large);
         scrapes(&agent, &format!("a configuration of {} KB is read", large.len() / 1000), time, &mut |_| ());
@@ -78,6 +81,12 @@ fn main() {
         "{sent} flows: kept was handed {} records, started and ended; lost {lost}, evicted {evicted}; all directives together: {started} started, {ended} ended",
         kept.map_or(0, |kept| kept["counts"]["events"].as_u64().unwrap_or_default())
     );
+    for line in found
+        .lines()
+        .filter(|line| line.starts_with("tawon_bpf_errors_total{module=\"flows\"") && !line.ends_with(" 0"))
+    {
+        println!("{line}");
+    }
     assert!(agent.stop().success());
 }
 
@@ -147,7 +156,7 @@ fn value(scrape: &str, series: &str) -> f64 {
 }
 
 /// Two directives of UDP flows; one writes to another file than the other.
-fn config(options: &str, settings: &str) -> String {
+fn config(options: &str) -> String {
     let directive = |name: &str, path: &str, options: &str| {
         format!(
             "  - name: {name}\n    tasks:\n      - {{task: flows, config: {{protocols: udp{options}}}}}\n      \
@@ -155,7 +164,7 @@ fn config(options: &str, settings: &str) -> String {
         )
     };
     format!(
-        "metrics: {{listen: \"PORT\"}}\nprobes: {{listen: \"PORT\"}}\n{settings}\ndirectives:\n{}{}",
+        "metrics: {{listen: \"PORT\"}}\nprobes: {{listen: \"PORT\"}}\ndirectives:\n{}{}",
         directive("kept", "/dev/null", ""),
         directive("removed", "/dev/zero", options)
     )

@@ -317,7 +317,9 @@ impl Agent {
                     self.runs.state(name, None);
                 }
             }
-            self.slots.retain(|slot| !gone(slot));
+            for slot in self.slots.extract_if(.., |slot| gone(slot)) {
+                self.sources.free(slot.directive);
+            }
         }
         self.unload(now);
     }

@@ -37,8 +37,8 @@ enum Request {
     Detach(Hooks, Links),
     Walk(Purpose, Walk),
     Pids,
-    /// Dropping an object frees its maps, which takes a while.
-    Drop(Box<Module>),
+    /// What takes a while to drop: an object's maps, thousands of compiled conditions.
+    Drop(Box<dyn Send>),
 }
 
 /// What a walk is for.
@@ -102,8 +102,8 @@ impl Loader {
         self.ask(Request::Pids);
     }
 
-    pub fn free(&self, module: Box<Module>) {
-        self.ask(Request::Drop(module));
+    pub fn free(&self, what: impl Send + 'static) {
+        self.ask(Request::Drop(Box::new(what)));
     }
 
     pub fn results(&self) -> impl Iterator<Item = Done> {
@@ -140,7 +140,7 @@ fn perform(request: Request, shared: &mut Shared, done: &mut dyn FnMut(Done)) {
                 done(Done::Pids(pids.into_iter().collect(), before));
             }
         }
-        Request::Drop(module) => drop(module),
+        Request::Drop(what) => drop(what),
     }
 }
 

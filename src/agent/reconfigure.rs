@@ -10,6 +10,7 @@ use super::slot::Slot;
 use super::{one_line, reload::Plan};
 use crate::config::Problem;
 use crate::config::files::{self, Loaded};
+use crate::kernel::syscalls;
 use crate::pipeline::End;
 use crate::process::redact::Redaction;
 
@@ -35,6 +36,7 @@ impl Agent {
         let waker = self.waker.clone();
         let thread = std::thread::Builder::new().name("configuration".to_owned());
         let spawned = thread.spawn(move || {
+            syscalls::give_way();
             // Nobody listens any more once the loop has ended.
             let _ = done.send(files::load(&path, &files::default_tawon_id()));
             let _ = waker.wake();
@@ -75,7 +77,8 @@ impl Agent {
         match taken {
             Ok(loaded) => {
                 self.settle(&loaded, now);
-                self.setup.loaded = loaded;
+                let before = std::mem::replace(&mut self.setup.loaded, loaded);
+                self.sources.free(before);
                 let path = self.setup.path.clone().unwrap_or_default();
                 log::info!("configuration taken path={}", path.display());
             }
@@ -125,7 +128,8 @@ impl Agent {
         {
             server.listen(self.poll.registry(), &wanted(&config)).map_err(|error| error.to_string())?;
         }
-        self.config = config;
+        let before = std::mem::replace(&mut self.config, config);
+        self.sources.free(before);
         self.disk.restart_required = restart_required;
         if changed.quantiles {
             self.shared.metrics.show_quantiles(&self.config.metrics.quantiles);

@@ -18,7 +18,7 @@ use crate::config::{Config, Transport};
 use crate::kernel::abi;
 use crate::kernel::load::{Error, Module, Sizes};
 use crate::kernel::map;
-use crate::kernel::merge::Merge;
+use crate::kernel::merge::{Merge, Reader};
 use crate::kernel::ring::Rings;
 use crate::kernel::stats::{self, Counts};
 use crate::kernel::watch::WatchMap;
@@ -117,6 +117,11 @@ impl Sources {
             open_flows: None,
             flows_lost: false,
         })
+    }
+
+    /// Drops what takes a while to drop, elsewhere.
+    pub fn free(&self, what: impl Send + 'static) {
+        self.loader.free(what);
     }
 
     /// Whether the programs run.
@@ -290,10 +295,8 @@ impl Sources {
         let mut world =
             World { processes, sockets, offsets: times.offsets, now: times.now, settling: times.now < self.settling };
         let mut rings = modules.each_mut().map(State::rings);
-        let drained = merge.drain(&mut rings, times.now.0, |source, record| match source {
-            0 => exec.record(record, &mut world),
-            _ => flows.record(record, &mut world),
-        });
+        let mut engines = Engines { exec, flows, world: &mut world };
+        let drained = merge.drain(&mut rings, times.now.0, &mut engines);
         if drained.records > 0 {
             self.busy = times.now;
             self.flows.gauges();
@@ -504,6 +507,28 @@ impl Sources {
         let Some(watch) = &self.watch else { return self.processes.decisions.clear() };
         for decision in self.processes.decisions.drain(..) {
             watch.decide(decision.pid, decision.start, decision.execs, decision.masks);
+        }
+    }
+}
+
+/// Both engines, and what they work in.
+struct Engines<'a, 'w> {
+    exec: &'a mut exec::Engine,
+    flows: &'a mut flows::Engine,
+    world: &'a mut World<'w>,
+}
+
+impl Reader for Engines<'_, '_> {
+    fn record(&mut self, source: usize, bytes: &[u8]) {
+        match source {
+            0 => self.exec.record(bytes, self.world),
+            _ => self.flows.record(bytes, self.world),
+        }
+    }
+
+    fn fetch<'a>(&self, source: usize, near: impl Iterator<Item = &'a [u8]>, far: impl Iterator<Item = &'a [u8]>) {
+        if source == Hooks::Flows as usize {
+            self.flows.fetch(near, far);
         }
     }
 }

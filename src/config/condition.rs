@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io::Write;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -172,7 +173,7 @@ impl FromStr for Field {
 /// A regular expression with bounds on its text and its compiled size, matched in linear time.
 /// Equal when written equally.
 #[derive(Clone)]
-pub struct Pattern(Regex);
+pub struct Pattern(Arc<Regex>); // shared: a copy of a compiled one costs more than a pointer
 
 impl Pattern {
     /// The error is one sentence that names what is wrong with the text.
@@ -185,7 +186,7 @@ impl Pattern {
             .dfa_size_limit(PATTERN_SIZE)
             .nest_limit(PATTERN_NESTING)
             .build()
-            .map(Pattern)
+            .map(|regex| Pattern(Arc::new(regex)))
             .map_err(|error| match error {
                 regex::Error::CompiledTooBig(_) => format!("the regular expression {text:?} grows too large"),
                 error => {

@@ -22,8 +22,9 @@ pub struct Table<K, V, const LISTS: usize = 1, S = RandomState> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Id(u32);
 
-/// Key before value, so that a value's beginning shares the key's cache line.
-#[repr(C)]
+/// Key before value, so that a value's beginning shares the key's cache line, and each entry from the
+/// beginning of one: what a use reads spans no more lines than it must.
+#[repr(C, align(64))]
 struct Entry<K, V> {
     key: K,
     value: V,
@@ -86,6 +87,26 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
         self.at(Id(at))
     }
 
+    /// Calls `fetch` with the memory that `fetch_entry` of this key is going to read, a while before that.
+    #[inline]
+    pub fn fetch_place(&self, key: &K, fetch: impl Fn(*const u8)) {
+        if let Some(place) = self.index.place(self.hasher.hash_one(key)) {
+            fetch(std::ptr::from_ref(place).cast());
+        }
+    }
+
+    /// Calls `fetch` with the memory that `touch` of this key is most likely going to use, and with the
+    /// first two cache lines of the entry.
+    #[inline]
+    pub fn fetch_entry(&self, key: &K, fetch: impl Fn(*const u8)) {
+        let Some(at) = self.index.guess(self.hasher.hash_one(key)).map(|at| at as usize) else { return };
+        if let (Some(slot), Some(link)) = (self.slots.get(at), self.links.get(at)) {
+            fetch(std::ptr::from_ref(slot).cast());
+            fetch(std::ptr::from_ref(link).cast());
+            fetch(std::ptr::from_ref(slot).cast::<u8>().wrapping_add(LINE));
+        }
+    }
+
     /// Finds the entry and makes it the one of its list that was used last.
     #[inline]
     pub fn touch(&mut self, key: &K) -> Option<Id> {
@@ -96,6 +117,13 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
             self.link(at, link.list);
         }
         Some(Id(at))
+    }
+
+    /// The same for whoever wants no more than the entry.
+    #[inline]
+    pub fn touch_mut(&mut self, key: &K) -> Option<&mut V> {
+        let at = self.touch(key)?;
+        self.at(at)
     }
 
     /// The entry that `touch` or `insert` told of, as long as it is not removed.
@@ -230,6 +258,8 @@ fn is<K: PartialEq, V>(slots: &[Option<Entry<K, V>>], at: u32, key: &K) -> bool 
     slots.get(at as usize).and_then(Option::as_ref).is_some_and(|entry| entry.key == *key)
 }
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
 /// No slot.
 const NONE: u32 = u32::MAX;
 

@@ -31,9 +31,17 @@ macro_rules! plain {
 plain!(Header 24, Watch 56, Exec 128, Task 16, Flow 200, Claim 64, PeerKey 32, Peer 48, Config 12, Live 12);
 
 /// The record that `bytes` begins with. None where they are too few.
+#[inline]
 pub fn read<T: Plain>(bytes: &[u8]) -> Option<T> {
     // SAFETY: the bytes are there, any bytes are a T, and samples are not aligned.
     (bytes.len() >= size_of::<T>()).then(|| unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+/// The kind of the record that `bytes` begins with; 0, which is none, where they are too few.
+#[inline]
+pub fn kind(bytes: &[u8]) -> u16 {
+    let kind = bytes.get(std::mem::offset_of!(Header, kind)..).and_then(|bytes| bytes.first_chunk());
+    kind.map_or(0, |bytes| u16::from_ne_bytes(*bytes))
 }
 
 /// The bytes of a record, to be written into a map.

@@ -20,9 +20,27 @@ struct Run {
     source: usize,
     ring: usize,
     next: usize,
+    /// Up to where memory has been fetched.
+    fetched: usize,
     end: usize,
     /// How far into the ring it has been handed out.
     reached: u64,
+}
+
+/// Who takes the records.
+pub trait Reader {
+    /// One record of a source.
+    fn record(&mut self, source: usize, bytes: &[u8]);
+
+    /// What will be handed over next of a source, and what behind that, at most `AHEAD` each: time to have
+    /// fetched from memory what is known of it.
+    fn fetch<'a>(&self, _source: usize, _near: impl Iterator<Item = &'a [u8]>, _far: impl Iterator<Item = &'a [u8]>) {}
+}
+
+impl<F: FnMut(usize, &[u8])> Reader for F {
+    fn record(&mut self, source: usize, bytes: &[u8]) {
+        self(source, bytes);
+    }
 }
 
 /// What came of a turn.
@@ -34,14 +52,9 @@ pub struct Drained {
 }
 
 impl Merge {
-    /// Calls `each` with the source and the bytes of every record older than `before` (nanoseconds of
+    /// Hands `to` the source and the bytes of every record older than `before` (nanoseconds of
     /// CLOCK_MONOTONIC), in order of time over all rings; at most about `TURN` records.
-    pub fn drain(
-        &mut self,
-        sources: &mut [Option<&mut Rings>],
-        before: u64,
-        mut each: impl FnMut(usize, &[u8]),
-    ) -> Drained {
+    pub fn drain(&mut self, sources: &mut [Option<&mut Rings>], before: u64, to: &mut impl Reader) -> Drained {
         let (limit, more) = self.collect(sources, before);
         if self.notes.is_empty() {
             return Drained::default();
@@ -54,8 +67,19 @@ impl Merge {
             let Some(run) = self.runs.get_mut(at as usize) else { continue };
             let Some(Some(rings)) = sources.get(run.source) else { continue };
             let until = self.heads.peek().map_or(limit, |Reverse((next, _))| limit.min(*next));
-            while let Some(note) = self.notes[..run.end].get(run.next).filter(|note| note.time <= until) {
-                each(run.source, rings.bytes(run.ring, note));
+            let ring = rings.ring(run.ring);
+            for note in &self.notes[run.next..run.end] {
+                if note.time > until {
+                    break;
+                }
+                if run.next == run.fetched {
+                    let far = (run.next + AHEAD).min(run.end);
+                    run.fetched = far;
+                    let behind = (far + AHEAD).min(run.end);
+                    let records = |from: usize, to: usize| self.notes[from..to].iter().map(|note| ring.bytes(note));
+                    to.fetch(run.source, records(run.next, far), records(far, behind));
+                }
+                to.record(run.source, ring.bytes(note));
                 run.reached = run.reached.max(note.position);
                 run.next += 1;
                 records += 1;
@@ -69,7 +93,7 @@ impl Merge {
             for note in &self.notes[run.next..run.end] {
                 // What lies before something that was handed out cannot be left in the ring.
                 if note.position < run.reached {
-                    each(run.source, rings.bytes(run.ring, note));
+                    to.record(run.source, rings.ring(run.ring).bytes(note));
                     records += 1;
                 } else {
                     rings.hold(run.ring, note);
@@ -102,7 +126,7 @@ impl Merge {
                     (limit, more) = (limit.min(last.time), true);
                 }
                 self.heads.push(Reverse((first.time, self.runs.len() as u32)));
-                self.runs.push(Run { source, ring, next, end, reached: 0 });
+                self.runs.push(Run { source, ring, next, fetched: next, end, reached: 0 });
             }
         }
         (limit, more)
@@ -111,6 +135,8 @@ impl Merge {
 
 /// Records of one turn, over all rings: what a scrape waits for at most, at a few microseconds each.
 const TURN: usize = 2048;
+/// Records of a ring for which memory is fetched at a time.
+const AHEAD: usize = 16;
 /// Of one ring in any case.
 const LEAST: usize = 64;
 
@@ -144,7 +170,7 @@ mod tests {
         loop {
             turns += 1;
             let mut all: Vec<Option<&mut Rings>> = sources.iter_mut().map(Some).collect();
-            let drained = merge.drain(&mut all, 1_000_000, |_, bytes| {
+            let drained = merge.drain(&mut all, 1_000_000, &mut |_, bytes: &[u8]| {
                 times.push(u64::from_ne_bytes(bytes[..8].try_into().unwrap()));
             });
             if !drained.more {
@@ -156,6 +182,6 @@ mod tests {
         assert_eq!(times.len() as u64, many + 300, "each once, but for the one that is too young");
         assert!(times.is_sorted());
         let mut all: Vec<Option<&mut Rings>> = sources.iter_mut().map(Some).collect();
-        assert_eq!(merge.drain(&mut all, u64::MAX, |_, _| ()), Drained { records: 1, more: false });
+        assert_eq!(merge.drain(&mut all, u64::MAX, &mut |_, _: &[u8]| ()), Drained { records: 1, more: false });
     }
 }

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 pub mod abi;
+pub mod cache;
 pub mod features;
 pub mod iter;
 pub mod load;

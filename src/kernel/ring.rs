@@ -57,12 +57,12 @@ impl Rings {
         }
     }
 
-    /// The record of a note that was collected from the ring since the last `release`.
+    /// One ring, to read records of.
     #[inline]
-    pub fn bytes(&self, ring: usize, note: &Note) -> &[u8] {
+    pub fn ring(&self, ring: usize) -> Ring<'_> {
         match self {
-            Rings::Perf(rings) => rings.get(ring).map_or(&[], |ring| ring.bytes(note)),
-            Rings::Buffer(ring) => ring.bytes(note),
+            Rings::Perf(rings) => rings.get(ring).map_or(Ring::None, Ring::Perf),
+            Rings::Buffer(ring) => Ring::Buffer(ring),
         }
     }
 
@@ -91,6 +91,26 @@ impl Rings {
         match self {
             Rings::Perf(rings) => rings.iter().map(|ring| ring.lost).sum(),
             Rings::Buffer(_) => 0,
+        }
+    }
+}
+
+/// One of the rings, as long as nothing is released.
+#[derive(Clone, Copy)]
+pub enum Ring<'a> {
+    None,
+    Perf(&'a PerfRing),
+    Buffer(&'a RingBuffer),
+}
+
+impl<'a> Ring<'a> {
+    /// The record of a note that was collected from this ring since the last `release`.
+    #[inline]
+    pub fn bytes(self, note: &Note) -> &'a [u8] {
+        match self {
+            Ring::None => &[],
+            Ring::Perf(ring) => ring.bytes(note),
+            Ring::Buffer(ring) => ring.bytes(note),
         }
     }
 }
@@ -170,6 +190,7 @@ impl PerfRing {
         false
     }
 
+    #[inline]
     fn bytes(&self, note: &Note) -> &[u8] {
         let (at, len) = ((note.position as usize + 12) & (self.size - 1), note.len as usize);
         if at + len > self.size {

@@ -34,6 +34,7 @@ impl Table {
     }
 
     /// The process that has this pid now; with a start time, only if it is that one.
+    #[inline]
     pub fn find(&self, pid: u32, start: Option<u64>) -> Option<&Entry> {
         self.entries.get(&pid).filter(|entry| start.is_none_or(|start| same_start(entry.process.start, start)))
     }
@@ -113,8 +114,9 @@ impl Table {
 
 /// Whether two start times (nanoseconds of CLOCK_BOOTTIME) are of one process: one of them may have been
 /// cut to clock ticks by /proc.
+#[inline]
 pub fn same_start(a: u64, b: u64) -> bool {
-    a / TICK == b / TICK
+    a == b || a / TICK == b / TICK
 }
 
 const TICK: u64 = 10_000_000;

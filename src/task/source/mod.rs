@@ -76,11 +76,12 @@ impl<O> Tap<O> {
 /// The directives of a source, at most 64.
 pub struct Taps<O> {
     slots: Vec<Option<Tap<O>>>,
+    mask: u64,
 }
 
 impl<O> Default for Taps<O> {
     fn default() -> Taps<O> {
-        Taps { slots: Vec::new() }
+        Taps { slots: Vec::new(), mask: 0 }
     }
 }
 
@@ -96,10 +97,13 @@ impl<O> Taps<O> {
             self.slots.resize_with(at + 1, || None);
         }
         self.slots[at] = Some(tap);
+        self.mask |= 1 << bit;
     }
 
     pub fn remove(&mut self, bit: u32) -> Option<Tap<O>> {
-        self.slots.get_mut(bit as usize)?.take()
+        let tap = self.slots.get_mut(bit as usize)?.take()?;
+        self.mask &= !(1 << bit);
+        Some(tap)
     }
 
     pub fn get(&self, bit: u32) -> Option<&Tap<O>> {
@@ -111,8 +115,9 @@ impl<O> Taps<O> {
     }
 
     /// Bits of the directives that there are.
+    #[inline]
     pub fn mask(&self) -> u64 {
-        self.iter().fold(0, |mask, (bit, _)| mask | 1 << bit)
+        self.mask
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Tap<O>)> {
@@ -123,8 +128,15 @@ impl<O> Taps<O> {
         self.slots.iter_mut().enumerate().filter_map(|(bit, slot)| Some((bit as u32, slot.as_mut()?)))
     }
 
-    /// The taps whose bits are in a mask.
-    pub fn selected(&mut self, mask: u64) -> impl Iterator<Item = (u32, &mut Tap<O>)> {
-        self.iter_mut().filter(move |(bit, _)| mask >> bit & 1 == 1)
+    /// Calls `each` with the taps whose bits are in a mask.
+    #[inline]
+    pub fn each_of(&mut self, mut mask: u64, mut each: impl FnMut(u32, &mut Tap<O>)) {
+        while mask != 0 {
+            let bit = mask.trailing_zeros();
+            mask &= mask - 1;
+            if let Some(Some(tap)) = self.slots.get_mut(bit as usize) {
+                each(bit, tap);
+            }
+        }
     }
 }

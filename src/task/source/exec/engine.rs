@@ -264,12 +264,15 @@ fn emit<'a>(
     at: Timestamp,
     record: impl Fn(&Tap<Options>, Option<&'a Process>) -> ExecRecord<'a>,
 ) {
-    for (_, tap) in taps.selected(mask).filter(|(_, tap)| wanted(&tap.options)) {
+    taps.each_of(mask, |_, tap| {
+        if !wanted(&tap.options) {
+            return;
+        }
         let parent = world.processes.table.find(process.ppid, None).map(|entry| &*entry.process);
         let record = record(tap, parent);
         let monotonic = Instant(at.0.wrapping_sub(world.offsets.monotonic));
         tap.event(&Event::new(at, monotonic, &record));
-    }
+    });
 }
 
 /// What every record of the kernel side tells of its process.

@@ -1,6 +1,7 @@
 //! Deciding who wants a flow and telling them of it, and the counting of both.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use prometheus::IntGauge;
 use prometheus::local::LocalIntCounter;
@@ -25,12 +26,15 @@ pub(super) struct Desk<'a> {
 
 impl Desk<'_> {
     /// Finds the owner and the directives that want the flow.
+    #[inline]
     pub fn own(&mut self, flow: &mut Tracked, world: &mut World<'_>) {
         let kernel = &flow.kernel;
         let owner = world.processes.table.find(kernel.tgid, Some(kernel.process_start));
         let masks = match owner {
             Some(entry) => {
-                flow.owner = Some(entry.process.clone());
+                if !flow.owner.as_ref().is_some_and(|owner| Rc::ptr_eq(owner, &entry.process)) {
+                    flow.owner = Some(entry.process.clone());
+                }
                 entry.masks[SOURCE]
             }
             None if kernel.header.flags & PENDING != 0 || kernel.claimed == 0 => {
@@ -46,18 +50,21 @@ impl Desk<'_> {
     }
 
     /// Leaves only the directives whose filter lets the flow through; counts the others.
+    #[inline]
     pub fn filter(&mut self, flow: &mut Tracked) {
         flow.mask &= !flow.filtered;
-        for (bit, tap) in self.taps.selected(flow.mask & !flow.announced) {
+        let counts = self.counts;
+        self.taps.each_of(flow.mask & !flow.announced, |bit, tap| {
             if !tap.options.passes(flow) {
                 flow.mask &= !(1 << bit);
                 flow.filtered |= 1 << bit;
-                self.counts.filtered.inc();
+                counts.filtered.inc();
             }
-        }
+        });
     }
 
     /// Tells of a start to whoever has not been told yet.
+    #[inline]
     pub fn announce(&mut self, flow: &mut Tracked, at: u64, world: &World<'_>) {
         self.filter(flow);
         let fresh = flow.mask & !flow.announced;
@@ -112,15 +119,14 @@ pub(super) fn tell(
     offsets: Offsets,
 ) -> u64 {
     let mut told = 0;
-    for (_, tap) in taps.selected(mask) {
+    taps.each_of(mask, |_, tap| {
         told += 1;
         if tap.pipeline.is_empty() {
-            tap.pipeline.pass();
-            continue;
+            return tap.pipeline.pass();
         }
         let record = flow.record(state, at, tap.meta, offsets);
         tap.event(&Event::new(offsets.wall(at), Instant(at), &record));
-    }
+    });
     told
 }
 

@@ -11,7 +11,7 @@ use super::tracked::Tracked;
 use super::work::Work;
 use crate::flow::number::BuildNumber;
 use crate::flow::table::Table;
-use crate::kernel::abi;
+use crate::kernel::{abi, cache};
 use crate::metrics::Metrics;
 use crate::task::source::{Taps, World};
 use crate::time::Instant;
@@ -75,20 +75,22 @@ impl Engine {
 
     /// One record of the ring. Records of all rings come in order of time.
     pub fn record(&mut self, bytes: &[u8], world: &mut World<'_>) {
-        let Some(header) = abi::read::<abi::Header>(bytes) else { return };
         self.counts.messages.inc();
-        match header.kind {
+        match abi::kind(bytes) {
             CLAIMED | RELEASED | UNLISTENED => {
                 if let Some(claim) = abi::read::<abi::Claim>(bytes) {
                     self.claim(&claim, world);
                 }
             }
-            _ => {
-                if let Some(flow) = abi::read::<abi::Flow>(bytes) {
-                    self.flow(&flow, world);
-                }
-            }
+            _ => self.flow(bytes, world),
         }
+    }
+
+    /// Has memory fetched that `record` is going to need for `near`, which come next, and for `far`, which
+    /// come behind them.
+    pub fn fetch<'a>(&self, near: impl Iterator<Item = &'a [u8]>, far: impl Iterator<Item = &'a [u8]>) {
+        far.filter_map(number).for_each(|number| self.table.fetch_place(&number, cache::fetch));
+        near.filter_map(number).for_each(|number| self.table.fetch_entry(&number, cache::fetch));
     }
 
     /// Time has passed: what nobody claimed within a second is told of as nobody's; UDP flows without
@@ -159,7 +161,9 @@ impl Engine {
         self.counts.threads.set(self.threads.len() as i64);
     }
 
-    fn flow(&mut self, flow: &abi::Flow, world: &mut World<'_>) {
+    #[inline(never)] // the short records have no use for its stack
+    fn flow(&mut self, bytes: &[u8], world: &mut World<'_>) {
+        let Some(flow) = &abi::read::<abi::Flow>(bytes) else { return };
         match flow.header.kind {
             CONNECTED => self.begin(flow, world),
             ARRIVED => {
@@ -204,11 +208,12 @@ impl Engine {
     /// Somebody accepted a connection, or sent or received first on a UDP socket.
     pub(super) fn claim_flow(&mut self, number: u64, claim: &abi::Claim, world: &mut World<'_>) {
         let (table, mut desk) = self.split();
-        let Some(flow) = table.touch(&number).and_then(|id| table.at(id)) else { return };
-        if claim.header.time < flow.newest && !flow.is_udp() {
-            desk.counts.out_of_order.inc();
+        let Some(flow) = table.touch_mut(&number) else { return };
+        match claim.header.time < flow.newest {
+            true if flow.is_udp() => {}
+            true => desk.counts.out_of_order.inc(),
+            false => flow.newest = claim.header.time,
         }
-        flow.newest = flow.newest.max(claim.header.time);
         if flow.kernel.tid != claim.tid {
             desk.leave_thread(flow);
         }
@@ -234,7 +239,7 @@ impl Engine {
         let Some(flow) = self.table.get(&number).filter(|flow| flow.kernel.claimed == 0) else { return };
         let listener = self.listeners.owner(&flow.kernel).filter(|_| !flow.is_udp());
         let (table, mut desk) = self.split();
-        let Some(flow) = table.touch(&number).and_then(|id| table.at(id)) else { return };
+        let Some(flow) = table.touch_mut(&number) else { return };
         if let Some(owner) = listener {
             (flow.kernel.tgid, flow.kernel.process_start) = owner;
         }
@@ -379,6 +384,16 @@ impl Engine {
         self.split().1
     }
 }
+
+/// The number of the flow that a record is of.
+#[inline]
+fn number(record: &[u8]) -> Option<u64> {
+    record.get(NUMBER_AT..)?.first_chunk().map(|number| u64::from_ne_bytes(*number))
+}
+
+/// Where a record has its flow's number.
+const NUMBER_AT: usize = std::mem::offset_of!(abi::Claim, flow);
+const _: () = assert!(NUMBER_AT == std::mem::offset_of!(abi::Flow, flow));
 
 // Kinds of include/tawon/flows.h.
 const CONNECTED: u16 = 1;
