@@ -94,6 +94,11 @@ impl Live {
         Ok(Drained::More)
     }
 
+    /// Whether the interface is there no more, or another of its name is.
+    pub fn is_gone(&self) -> bool {
+        index(&self.interface.name) != self.interface.index
+    }
+
     /// Moves the counter of what the kernel dropped.
     pub fn count_drops(&mut self) {
         if let Ok(stat) = self.capture.stats() {

@@ -366,7 +366,15 @@ impl Interfaces {
         }
         self.listed = Some(now);
         self.own.set_local(live::local_addresses().into_iter());
-        live::is_glob(&self.pattern) && self.look_for_more()
+        // Where libpcap looks between the steps in which the kernel takes an interface away, it reads that it is down
+        // and is never told again.
+        let before = self.open.len();
+        while let Some(at) = self.open.iter().position(Live::is_gone) {
+            let error = format!("interface {}: it has gone", self.open[at].interface.name);
+            self.lose(at, error);
+        }
+        let fewer = self.open.len() < before;
+        live::is_glob(&self.pattern) && self.look_for_more() || fewer
     }
 
     fn look_for_more(&mut self) -> bool {
