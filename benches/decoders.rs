@@ -1,177 +1,164 @@
-//! Decoders: nanoseconds and messages per second of one task with its record written as JSON, and the
-//! offline pipeline over a capture beside `tshark -T fields`, both reading the same file.
+//! Decoders: nanoseconds, messages per second and allocations of one task with its record written as
+//! JSON, and the offline pipeline over a capture beside `tshark -T fields`, both reading the same file.
 //!
 //!     cargo bench --bench decoders              all
 //!     cargo bench --bench decoders -- messages  without tshark
 //!
-//! The captures are made here from one message repeated with changing ids, `COPIES` frames each.
+//! The captures are made here from one message repeated with changing ids, and taken away afterwards.
+//! tshark is asked for fields that say about what our record says.
 
+use std::fs::File;
 use std::hint::black_box;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::io::{BufWriter, Write};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
 use tawon::metrics::Metrics;
-use tawon::pipeline::{Event, Next, Pipeline, Task, View};
+use tawon::pipeline::{End, Event, Next, Pipeline, Task, View};
 use tawon::task::Value;
-use tawon::task::record::{Chunk, FlowEnd};
+use tawon::task::record::{Chunk, FlowEnd, Frame};
+use tawon::task::source::capture::{Batch, Capture};
 use tawon::time::{Instant, Timestamp};
 
 #[path = "../tests/support/mod.rs"]
 mod support;
 
 use support::messages::{chunk, client_hello, iq, session_establishment};
+use support::packets::{self, ACK, RST, SYN};
 use support::tasks::{Given, build, context};
+use support::{alloc, replay};
 
 fn main() {
-    let messages_only = std::env::args().any(|argument| argument == "messages");
-    println!("{:<34} {:>10} {:>14} {:>8}", "message", "ns", "messages/s", "bytes");
-    for (label, task, protocol, port, bytes) in [
-        ("ClientHello (curl)", "tlsheaders", 6, 443, client_hello()),
-        ("PFCP establishment of 40 IEs", "pfcp", 17, 8805, session_establishment()),
-        ("eCPRI IQ data of 1000 bytes", "ecpri", 17, 5555, iq(1000)),
-    ] {
-        message(label, task, protocol, port, &bytes);
-    }
-    if messages_only {
+    let has = |wanted: &str| std::env::args().any(|argument| argument == wanted);
+    println!("{:<34} {:>8} {:>12} {:>8} {:>12}", "message", "ns", "messages/s", "bytes", "allocations");
+    let segment = packets::tcp(CLIENT.into(), SERVER.into(), 1, 1, ACK, &[7; 500]);
+    message("ClientHello (curl)", "tlsheaders", &client_hello(), Some((6, 443)));
+    message("PFCP establishment of 40 IEs", "pfcp", &session_establishment(), Some((17, 8805)));
+    message("eCPRI IQ data of 1000 bytes", "ecpri", &iq(1000), Some((17, 5555)));
+    message("headers, Ethernet to TCP", "headers", &segment, None);
+    message("DNS answer of 3 records", "dns", &dns_answer(7), Some((17, 53)));
+    if has("messages") {
         return;
     }
     println!(
-        "\n{:<12} {:>10} {:>12} {:>12} {:>8} {:>8}",
-        "capture", "frames", "tawon s", "tshark s", "ratio", "needed"
+        "\n{:<24} {:>8} {:>10} {:>10} {:>8} {:>8}",
+        "offline pipeline", "frames", "tawon s", "tshark s", "ratio", "needed"
     );
-    for (name, needed, arguments, frames, port) in [
-        ("tlsheaders", 50, TLS, tls_frames as Frames, 443),
-        ("pfcp", 15, PFCP, pfcp_frames, 8805),
-        ("ecpri", 50, ECPRI, ecpri_frames, 0),
-    ] {
-        capture(name, needed, arguments, frames, port);
-    }
+    // Without `--bench` it is only to be seen that it works.
+    let copies = if has("--bench") { 50_000 } else { 500 };
+    capture("tlsheaders", copies, tls_frames, TLS, &[50]);
+    capture("pfcp", copies, pfcp_frames, PFCP, &[15, 50]);
+    capture("ecpri", copies, ecpri_frames, ECPRI, &[50]);
+    capture("headers", copies, tcp_frames, HEADERS, &[20]);
+    capture("dns", copies, dns_frames, DNS, &[10]);
 }
 
-/// tshark as it is run: fields that say about what the record says.
-const TLS: &[&str] = &[
-    "-Y",
-    "tls.handshake.type==1",
-    "-e",
-    "ip.src",
-    "-e",
-    "tcp.srcport",
-    "-e",
-    "tls.handshake.extensions_server_name",
-    "-e",
-    "tls.handshake.extensions_alpn_str",
-    "-e",
-    "tls.handshake.ja3",
-    "-e",
-    "tls.handshake.ciphersuite",
-    "-e",
-    "tls.handshake.extension.type",
-];
-const PFCP: &[&str] = &[
-    "-e",
-    "pfcp.msg_type",
-    "-e",
-    "pfcp.seid",
-    "-e",
-    "pfcp.seqno",
-    "-e",
-    "pfcp.ie_type",
-    "-e",
-    "pfcp.node_id_ipv4",
-    "-e",
-    "pfcp.f_teid.teid",
-    "-e",
-    "pfcp.ue_ip_addr_ipv4",
-    "-e",
-    "pfcp.pdr_id",
-    "-e",
-    "pfcp.far_id",
-];
-const ECPRI: &[&str] = &["-e", "ecpri.type", "-e", "ecpri.size", "-e", "ecpri.pcid", "-e", "ecpri.seqid"];
+const CLIENT: ([u8; 4], u16) = ([10, 0, 0, 1], 40_000);
+const SERVER: ([u8; 4], u16) = ([10, 0, 0, 2], 443);
 
-type Frames = fn(u32) -> Vec<Vec<u8>>;
+const TLS: &str = "-Y tls.handshake.type==1 -e ip.src -e tcp.srcport -e tls.handshake.extensions_server_name \
+    -e tls.handshake.extensions_alpn_str -e tls.handshake.ja3 -e tls.handshake.ciphersuite -e tls.handshake.extension.type";
+const PFCP: &str = "-e pfcp.msg_type -e pfcp.seid -e pfcp.seqno -e pfcp.ie_type -e pfcp.node_id_ipv4 -e pfcp.f_teid.teid \
+    -e pfcp.ue_ip_addr_ipv4 -e pfcp.pdr_id -e pfcp.far_id";
+const ECPRI: &str = "--disable-protocol oran_fh_cus -e ecpri.type -e ecpri.size -e ecpri.pcid -e ecpri.seqid";
+const HEADERS: &str = "-e frame.time_epoch -e eth.src -e eth.dst -e ip.src -e ip.dst -e ip.ttl -e ip.id -e tcp.srcport \
+    -e tcp.dstport -e tcp.seq_raw -e tcp.ack_raw -e tcp.flags -e tcp.window_size_value -e tcp.checksum";
+const DNS: &str = "-e frame.time_epoch -e dns.id -e dns.flags -e dns.qry.name -e dns.qry.type -e dns.resp.name \
+    -e dns.resp.ttl -e dns.a";
 
-const COPIES: u32 = 50_000;
-
-/// Time of one message through the task and a destination that writes its record.
-fn message(label: &str, task: &str, protocol: u8, port: u16, bytes: &[u8]) {
-    let context = context(Arc::new(Metrics::new("").unwrap()), false);
-    let options = [("ports", Value::Ports(vec![port])), ("udpPorts", Value::Ports(vec![port]))];
+/// Time of one message through the task and a destination that writes its record. As a chunk of a
+/// protocol and port, or as a frame.
+fn message(label: &str, task: &str, bytes: &[u8], of_flow: Option<(u8, u16)>) {
+    let context = context(Arc::new(Metrics::new("").unwrap()), of_flow.is_none());
+    let ports = Value::Ports(of_flow.map(|(_, port)| port).into_iter().collect());
+    let options = [("ports", ports.clone()), ("udpPorts", ports)];
     let sink = Json(Vec::with_capacity(1 << 16));
     let mut pipeline = Pipeline::new(vec![build(task, &options, &context).unwrap(), Box::new(sink)]);
+    let mut event = |view: View<'_>| pipeline.event(&Event::new(Timestamp(1), Instant(1), &Given(view)));
     let mut flow = 0;
     let mut one = || {
+        let Some((protocol, port)) = of_flow else {
+            return event(View::Frame(&Frame { bytes: black_box(bytes), length: bytes.len() as u32, link_type: 1 }));
+        };
         flow += 1;
-        let data = chunk(flow % 64, protocol, port, black_box(bytes));
-        let end = Chunk { length: 0, end: Some(FlowEnd::Fin), ..chunk(flow % 64, protocol, port, &[]) };
-        pipeline.event(&Event::new(Timestamp(1), Instant(1), &Given(View::Chunk(&data))));
+        event(View::Chunk(&chunk(flow % 64, protocol, port, black_box(bytes))));
         if protocol == 6 {
-            pipeline.event(&Event::new(Timestamp(1), Instant(1), &Given(View::Chunk(&end))));
+            let end = Chunk { end: Some(FlowEnd::Fin), ..chunk(flow % 64, protocol, port, &[]) };
+            event(View::Chunk(&end));
         }
     };
-    let best = (0..20)
-        .map(|_| {
-            let from = Clock::now();
-            (0..2000).for_each(|_| one());
-            from.elapsed()
-        })
-        .min()
-        .unwrap_or_default();
+    let mut rounds = |count: u32| {
+        let from = Clock::now();
+        (0..count).for_each(|_| one());
+        from.elapsed()
+    };
+    let best = (0..20).map(|_| rounds(2000)).min().unwrap_or_default();
+    let allocations = alloc::count(|| _ = rounds(100)) as f64 / 100.0;
     let ns = best.as_nanos() as f64 / 2000.0;
-    println!("{label:<34} {ns:>10.0} {:>14.0} {:>8}", 1e9 / ns, bytes.len());
+    println!("{label:<34} {ns:>8.0} {:>12.0} {:>8} {allocations:>12}", 1e9 / ns, bytes.len());
 }
 
-/// `tawon run` over a capture beside tshark, each writing to the null device; the best of three.
-fn capture(name: &str, needed: u32, arguments: &[&str], frames: Frames, port: u16) {
+/// `tawon run` over a capture beside tshark, each writing to the null device; the best of three. With a
+/// second ratio to reach also without a destination: the source and the task alone.
+fn capture(name: &str, copies: u32, frames: fn(u32) -> Vec<Vec<u8>>, fields: &str, needed: &[u32]) {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{name}.pcap"));
-    let frames = (0..COPIES).flat_map(frames).collect::<Vec<_>>();
-    write(&path, &frames);
-    let source = format!("capture:file={}", path.display());
-    let null = || Stdio::null();
-    let run = |command: &mut Command| {
-        (0..3)
-            .map(|_| {
-                let from = Clock::now();
-                let status = command.stdin(null()).stdout(null()).stderr(null()).status().unwrap();
-                assert!(status.success(), "{command:?}");
-                from.elapsed()
-            })
-            .min()
-            .unwrap_or(Duration::MAX)
+    let count = write(&path, (0..copies).flat_map(frames));
+    let program = |command: &mut Command| {
+        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert!(status.success(), "{command:?}");
     };
-    let ours = |destination: &[&str]| {
-        run(Command::new(env!("CARGO_BIN_EXE_tawon")).args(["run", "-t", &source, "-t", name]).args(destination))
-            .as_secs_f64()
-    };
-    let ours_file = ours(&["-t", "file:path=/dev/null"]);
     let mut tshark = Command::new("tshark");
-    tshark.args(["-n", "-r"]).arg(&path).args(["-T", "fields"]).args(arguments);
-    if port == 0 {
-        tshark.args(["--disable-protocol", "oran_fh_cus"]);
+    tshark.args(["-n", "-r"]).arg(&path).args(["-T", "fields"]).args(fields.split_whitespace());
+    let theirs = best_of_three(|| program(&mut tshark));
+    let mut tawon = Command::new(env!("CARGO_BIN_EXE_tawon"));
+    let source = format!("capture:file={}", path.display());
+    tawon.args(["run", "--log-level", "error", "-t", &source, "-t", name, "-t", "file:path=/dev/null"]);
+    let with = best_of_three(|| program(&mut tawon));
+    let without = (needed.len() > 1).then(|| best_of_three(|| decode(name, &path)));
+    let labels = [name.to_owned(), format!("{name}, no destination")];
+    for ((label, needed), ours) in labels.iter().zip(needed).zip([Some(with), without].into_iter().flatten()) {
+        println!("{label:<24} {count:>8} {ours:>10.3} {theirs:>10.3} {:>8.1} {needed:>8}", theirs / ours);
     }
-    let theirs = run(&mut tshark).as_secs_f64();
-    let ratio = theirs / ours_file;
-    println!("{name:<12} {:>10} {ours_file:>12.3} {theirs:>12.3} {ratio:>8.1} {needed:>8}", frames.len());
+    let _ = std::fs::remove_file(path);
 }
 
+fn best_of_three(mut run: impl FnMut()) -> f64 {
+    let best = (0..3).map(|_| {
+        let from = Clock::now();
+        run();
+        from.elapsed()
+    });
+    best.min().unwrap_or(Duration::MAX).as_secs_f64()
+}
+
+fn decode(task: &str, path: &Path) {
+    let context = replay::context();
+    let file = Value::Text(path.to_str().unwrap().to_owned());
+    let options = replay::options(tawon::task::find("capture").unwrap(), &[("file", file)]);
+    let mut capture = Capture::open(&options, &context).unwrap();
+    let mut pipeline = Pipeline::new(vec![replay::task(task, &context, &[])]);
+    while capture.batch(1000, &mut pipeline).unwrap() == Batch::More {}
+    pipeline.close(End::Completed, capture.time().unwrap());
+}
+
+/// A connection with a hello.
 fn tls_frames(copy: u32) -> Vec<Vec<u8>> {
-    let (client, server) = (std::net::SocketAddr::from((copy.to_be_bytes(), 40_000)), ([10, 0, 0, 2], 443).into());
+    let (client, server) = (SocketAddr::from((copy.to_be_bytes(), 40_000)), SERVER.into());
     let hello = client_hello();
     vec![
-        support::packets::tcp(client, server, 1, 0, support::packets::SYN, &[]),
-        support::packets::tcp(client, server, 2, 1, support::packets::ACK, &hello),
-        support::packets::tcp(client, server, 2 + hello.len() as u32, 1, support::packets::RST, &[]),
+        packets::tcp(client, server, 1, 0, SYN, &[]),
+        packets::tcp(client, server, 2, 1, ACK, &hello),
+        packets::tcp(client, server, 2 + hello.len() as u32, 1, RST, &[]),
     ]
 }
 
 fn pfcp_frames(copy: u32) -> Vec<Vec<u8>> {
     let mut message = session_establishment();
     message[12..15].copy_from_slice(&copy.to_be_bytes()[1..]);
-    let (a, b) = (([10, 0, 0, 1], 8805).into(), ([10, 0, 0, 2], 8805).into());
-    vec![support::packets::udp(a, b, &message)]
+    vec![packets::udp(([10, 0, 0, 1], 8805).into(), ([10, 0, 0, 2], 8805).into(), &message)]
 }
 
 fn ecpri_frames(copy: u32) -> Vec<Vec<u8>> {
@@ -180,17 +167,42 @@ fn ecpri_frames(copy: u32) -> Vec<Vec<u8>> {
     vec![[&[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0xae, 0xfe][..], &message].concat()]
 }
 
-fn write(path: &PathBuf, frames: &[Vec<u8>]) {
-    let mut file = std::io::BufWriter::new(std::fs::File::create(path).unwrap());
-    let word = |value: u32| value.to_le_bytes();
-    file.write_all(&[word(0xa1b2_3c4d), word(0x0004_0002), word(0), word(0), word(262_144), word(1)].concat()).unwrap();
-    for (at, frame) in frames.iter().enumerate() {
-        let length = word(frame.len() as u32);
-        let head = [word(1_700_000_000 + at as u32 / 1_000_000), word(at as u32 % 1_000_000 * 1000), length, length];
-        file.write_all(&head.concat()).unwrap();
-        file.write_all(frame).unwrap();
+/// The next segments of 64 connections that take turns.
+fn tcp_frames(copy: u32) -> Vec<Vec<u8>> {
+    let client = SocketAddr::from((CLIENT.0, 20_000 + (copy % 64) as u16));
+    let seq = copy / 64 * 2000;
+    (0..4).map(|at| packets::tcp(client, SERVER.into(), seq + at * 500, 1, ACK, &[7; 500])).collect()
+}
+
+fn dns_frames(copy: u32) -> Vec<Vec<u8>> {
+    let client = |at: u16| SocketAddr::from((CLIENT.0, 20_000 + at % 1000));
+    let ids = [2 * copy as u16, 2 * copy as u16 + 1];
+    ids.map(|id| packets::udp(([10, 0, 0, 53], 53).into(), client(id), &dns_answer(id))).to_vec()
+}
+
+fn dns_answer(id: u16) -> Vec<u8> {
+    let mut message = [&id.to_be_bytes()[..], &[0x81, 0x80, 0, 1, 0, 3, 0, 0, 0, 0]].concat();
+    message.extend(b"\x03www\x07service\x07example\x00\x00\x01\x00\x01");
+    message.extend(b"\xc0\x0c\x00\x05\x00\x01\x00\x00\x01\x2c\x00\x07\x04edge\xc0\x10");
+    for last in [1, 2] {
+        message.extend(b"\xc0\x31\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02");
+        message.push(last);
+    }
+    message
+}
+
+/// A capture file of these frames, a microsecond between them; how many they are.
+fn write(path: &Path, frames: impl Iterator<Item = Vec<u8>>) -> usize {
+    let mut file = BufWriter::new(File::create(path).unwrap());
+    file.write_all(&packets::pcap([])).unwrap();
+    let mut count = 0;
+    for (at, frame) in (0_u64..).zip(frames) {
+        let record = packets::pcap([(1_700_000_000_000_000_000 + at * 1000, &frame[..])]);
+        file.write_all(&record[24..]).unwrap();
+        count += 1;
     }
     file.flush().unwrap();
+    count
 }
 
 /// Writes every record into the same buffer.

@@ -10,6 +10,7 @@ mod support;
 
 mod capture_file;
 mod dns;
+mod dnssec;
 mod ecpri;
 mod extremes;
 mod flows_slices;

@@ -1,5 +1,6 @@
 //! `dns`: DNS messages over UDP and TCP, out of frames or payloads; one record per message.
 
+mod dnssec;
 mod record;
 mod stream;
 

@@ -7,6 +7,8 @@ use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::rdata::{CAA, MX, NAPTR, SOA, SRV, SSHFP, SVCB, TLSA};
 use hickory_proto::rr::{DNSClass, Name, RData, Record as Resource, RecordType};
 
+use super::dnssec;
+use crate::decode::Reader;
 use crate::flow::Direction;
 use crate::pipeline::Record;
 use crate::task::Kind;
@@ -173,6 +175,12 @@ fn record(o: &mut Object<'_>, resource: &Resource) {
     kind(o, resource.record_type());
     class(o, resource.dns_class);
     o.number("ttl", resource.ttl.into());
+    if let RData::Unknown { code, rdata } = &resource.data
+        && let Some(layout) = dnssec::layout(*code)
+        && o.try_object("data", |o| layout(o, &mut Reader::new(&rdata.anything))).is_ok()
+    {
+        return;
+    }
     o.object("data", |o| data(o, &resource.data));
 }
 
@@ -303,16 +311,20 @@ fn name_text(out: &mut Vec<u8>, name: &Name) {
         if at > 0 {
             out.push(b'.');
         }
-        for &byte in label {
-            match byte {
-                b'.' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-                b'!'..=b'~' => out.push(byte),
-                _ => drop(write!(out, "\\{byte:03}")),
-            }
-        }
+        label_text(out, label);
     }
     if name.is_root() {
         out.push(b'.');
+    }
+}
+
+pub(super) fn label_text(out: &mut Vec<u8>, label: &[u8]) {
+    for &byte in label {
+        match byte {
+            b'.' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'!'..=b'~' => out.push(byte),
+            _ => drop(write!(out, "\\{byte:03}")),
+        }
     }
 }
 
@@ -324,7 +336,7 @@ fn kind(o: &mut Object<'_>, kind: RecordType) {
 }
 
 /// RFC 3597 5 for types without a name.
-fn type_text(out: &mut Vec<u8>, kind: RecordType) {
+pub(super) fn type_text(out: &mut Vec<u8>, kind: RecordType) {
     // writing into memory cannot fail
     let _ = match kind {
         RecordType::Unknown(code) => write!(out, "TYPE{code}"),
