@@ -7,19 +7,21 @@
 //! The captures are made here from one message repeated with changing ids, and taken away afterwards.
 //! tshark is asked for fields that say about what our record says.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::hint::black_box;
 use std::io::{BufWriter, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
 use tawon::metrics::Metrics;
 use tawon::pipeline::{End, Event, Next, Pipeline, Task, View};
 use tawon::task::Value;
-use tawon::task::record::{Chunk, FlowEnd, Frame};
+use tawon::task::record::{Chunk, Direction, FlowEnd, Frame};
 use tawon::task::source::capture::{Batch, Capture};
 use tawon::time::{Instant, Timestamp};
 
@@ -75,7 +77,8 @@ fn message(label: &str, task: &str, bytes: &[u8], of_flow: Option<(u8, u16)>) {
     let context = context(Arc::new(Metrics::new("").unwrap()), of_flow.is_none());
     let ports = Value::Ports(of_flow.map(|(_, port)| port).into_iter().collect());
     let options = [("ports", ports.clone()), ("udpPorts", ports)];
-    let sink = Json(Vec::with_capacity(1 << 16));
+    let records = Rc::new(Cell::new(0));
+    let sink = Json { buffer: Vec::with_capacity(1 << 16), records: records.clone() };
     let mut pipeline = Pipeline::new(vec![build(task, &options, &context).unwrap(), Box::new(sink)]);
     let mut event = |view: View<'_>| pipeline.event(&Event::new(Timestamp(1), Instant(1), &Given(view)));
     let mut flow = 0;
@@ -86,8 +89,11 @@ fn message(label: &str, task: &str, bytes: &[u8], of_flow: Option<(u8, u16)>) {
         flow += 1;
         event(View::Chunk(&chunk(flow % 64, protocol, port, black_box(bytes))));
         if protocol == 6 {
-            let end = Chunk { end: Some(FlowEnd::Fin), ..chunk(flow % 64, protocol, port, &[]) };
-            event(View::Chunk(&end));
+            // Both directions end, so that the flow's next hello is one of another connection.
+            for direction in [Direction::Tx, Direction::Rx] {
+                let end = Chunk { direction, end: Some(FlowEnd::Fin), ..chunk(flow % 64, protocol, port, &[]) };
+                event(View::Chunk(&end));
+            }
         }
     };
     let mut rounds = |count: u32| {
@@ -97,6 +103,7 @@ fn message(label: &str, task: &str, bytes: &[u8], of_flow: Option<(u8, u16)>) {
     };
     let best = (0..20).map(|_| rounds(2000)).min().unwrap_or_default();
     let allocations = alloc::count(|| _ = rounds(100)) as f64 / 100.0;
+    assert_eq!(records.get(), 20 * 2000 + 100, "each message leads to a record");
     let ns = best.as_nanos() as f64 / 2000.0;
     println!("{label:<34} {ns:>8.0} {:>12.0} {:>8} {allocations:>12}", 1e9 / ns, bytes.len());
 }
@@ -206,12 +213,16 @@ fn write(path: &Path, frames: impl Iterator<Item = Vec<u8>>) -> usize {
 }
 
 /// Writes every record into the same buffer.
-struct Json(Vec<u8>);
+struct Json {
+    buffer: Vec<u8>,
+    records: Rc<Cell<u32>>,
+}
 
 impl Task for Json {
     fn event(&mut self, event: &Event<'_>, _: &mut Next<'_>) {
-        self.0.clear();
-        event.record.json(&mut self.0);
-        black_box(&self.0);
+        self.buffer.clear();
+        event.record.json(&mut self.buffer);
+        black_box(&self.buffer);
+        self.records.set(self.records.get() + 1);
     }
 }

@@ -210,6 +210,13 @@ impl Agent {
     /// How long nothing has to be done.
     fn wait(&mut self, now: Now) -> Duration {
         let slots = self.slots.iter().flat_map(|slot| {
+            if let Place::Capture(run) = &slot.place
+                && run.capture.is_file()
+            {
+                // It has more at once, or when its readers have kept up; its pipeline's time is the frames'.
+                let wait = if run.pipeline.congested() { READERS } else { Duration::ZERO };
+                return [slot.life.deadline(now), Some(now.mono + wait), None];
+            }
             let pipeline = self.pipeline(slot).and_then(Pipeline::deadline);
             // Destinations that flush, and rings that are to be drained, are looked at often.
             let soon = matches!(slot.place, Place::Flushing(..) | Place::Draining { .. })
@@ -460,6 +467,8 @@ pub(super) const CAPTURES: usize = 1 << 20;
 /// Records below the wake-up count wait for this at most.
 const RINGS_BUSY: Duration = Duration::from_millis(10);
 const RINGS_QUIET: Duration = Duration::from_millis(100);
+/// After which a file's readers are looked at again.
+const READERS: Duration = Duration::from_millis(1);
 /// Frames that one capture reads in one turn.
 const FRAMES: usize = 4096;
 /// Frames of a file between two looks at whether its readers keep up.
