@@ -29,7 +29,7 @@ use tawon::time::{Instant, Timestamp};
 mod support;
 
 use support::messages::{chunk, client_hello, iq, session_establishment};
-use support::packets::{self, ACK, RST, SYN};
+use support::packets::{self, ACK};
 use support::tasks::{Given, build, context};
 use support::{alloc, replay};
 
@@ -51,9 +51,9 @@ fn main() {
     );
     // Without `--bench` it is only to be seen that it works.
     let copies = if has("--bench") { 50_000 } else { 500 };
-    capture("tlsheaders", copies, tls_frames, TLS, &[50]);
+    capture("tlsheaders", copies / 5, tls_frames, TLS, &[50]);
     capture("pfcp", copies, pfcp_frames, PFCP, &[15, 50]);
-    capture("ecpri", copies, ecpri_frames, ECPRI, &[50]);
+    capture("ecpri", 4 * copies, ecpri_frames, ECPRI, &[50]);
     capture("headers", copies, tcp_frames, HEADERS, &[20]);
     capture("dns", copies, dns_frames, DNS, &[10]);
 }
@@ -151,15 +151,22 @@ fn decode(task: &str, path: &Path) {
     pipeline.close(End::Completed, capture.time().unwrap());
 }
 
-/// A connection with a hello.
+/// The connection that curl made, from SYN to RST, from another client each time.
 fn tls_frames(copy: u32) -> Vec<Vec<u8>> {
-    let (client, server) = (SocketAddr::from((copy.to_be_bytes(), 40_000)), SERVER.into());
-    let hello = client_hello();
-    vec![
-        packets::tcp(client, server, 1, 0, SYN, &[]),
-        packets::tcp(client, server, 2, 1, ACK, &hello),
-        packets::tcp(client, server, 2 + hello.len() as u32, 1, RST, &[]),
-    ]
+    let file = include_bytes!("../tests/data/tls/curl.pcap");
+    let mut reader = tawon::task::source::capture::file::Reader::new(&file[..]).unwrap();
+    let mut frames = Vec::new();
+    while let Ok(Some(packet)) = reader.next() {
+        let mut frame = packet.bytes.to_vec();
+        let (src, dst) = (copy.to_be_bytes(), SERVER);
+        let to_server = frame[36..38] == 4401_u16.to_be_bytes();
+        let (client_at, server_at, port_at) = if to_server { (26, 30, 36) } else { (30, 26, 34) };
+        frame[client_at..client_at + 4].copy_from_slice(&src);
+        frame[server_at..server_at + 4].copy_from_slice(&dst.0);
+        frame[port_at..port_at + 2].copy_from_slice(&dst.1.to_be_bytes());
+        frames.push(frame);
+    }
+    frames
 }
 
 fn pfcp_frames(copy: u32) -> Vec<Vec<u8>> {

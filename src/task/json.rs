@@ -4,8 +4,7 @@
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64_simd::{Out, STANDARD};
 
 /// Appends one object.
 pub fn object(out: &mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {
@@ -93,14 +92,15 @@ impl Object<'_> {
     }
 
     /// The member's key with a suffix, and the buffer for its value.
+    #[inline]
     pub fn member(&mut self, key: &str, suffix: &str) -> &mut Vec<u8> {
-        if !self.first {
-            self.out.push(b',');
-        }
+        self.out.reserve(key.len() + suffix.len() + 4);
+        self.out.extend_from_slice(if self.first { b"\"" } else { b",\"" });
         self.first = false;
-        self.out.push(b'"');
         self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(suffix.as_bytes());
+        if !suffix.is_empty() {
+            self.out.extend_from_slice(suffix.as_bytes());
+        }
         self.out.extend_from_slice(b"\":");
         self.out
     }
@@ -144,6 +144,9 @@ pub fn name_or_code(out: &mut Vec<u8>, name: Option<&str>, code: u16) {
 }
 
 pub fn number(out: &mut Vec<u8>, mut value: u64) {
+    if value < 10 {
+        return out.push(b'0' + value as u8);
+    }
     let mut digits = [0; 20];
     let mut at = digits.len();
     loop {
@@ -205,9 +208,8 @@ pub fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
     let at = out.len();
     out.resize(at + bytes.len().div_ceil(3) * 4, 0);
-    // The room is exactly that of padded base64, so this cannot fail.
-    let written = STANDARD.encode_slice(bytes, &mut out[at..]).unwrap_or_default();
-    out.truncate(at + written);
+    // The room is exactly that of padded base64: less would be a panic.
+    let _ = STANDARD.encode(bytes, Out::from_slice(&mut out[at..]));
     out.push(b'"');
 }
 

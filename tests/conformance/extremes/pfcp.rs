@@ -190,3 +190,13 @@ fn another_protocol_is_not_matching_and_another_version_is_unsupported() {
         assert_eq!(counts(&[version << 5, 1, 0, 4, 0, 0, 0, 0]), UNSUPPORTED, "{version}");
     }
 }
+
+#[test]
+fn however_many_ids_a_message_has_all_are_gathered() {
+    let teid = |id: u32| ie(21, &[&[1][..], &id.to_be_bytes(), &[10, 0, 0, 2]].concat());
+    let ids: Vec<u32> = (1..=100).collect();
+    let ies: Vec<Vec<u8>> = ids.iter().chain(&[1, 2, 32]).map(|id| teid(*id)).collect();
+    let made = made(&pfcp(50, 0, &ies));
+    let told: Vec<String> = ids.iter().map(|id| format!("{id:08x}")).collect();
+    assert_eq!(made.records[0]["teids"], serde_json::json!(told));
+}

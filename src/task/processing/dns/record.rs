@@ -186,7 +186,12 @@ fn record(o: &mut Object<'_>, resource: &Resource) {
 
 fn data(o: &mut Object<'_>, data: &RData) {
     match data {
-        RData::A(address) => display(o, "address", address.0),
+        RData::A(address) => {
+            let out = o.key("address");
+            out.push(b'"');
+            json::ipv4(out, address.0.octets());
+            out.push(b'"');
+        }
         RData::AAAA(address) => display(o, "address", address.0),
         RData::CNAME(target) => name(o, "target", &target.0),
         RData::NS(target) => name(o, "target", &target.0),
@@ -298,10 +303,21 @@ fn display(o: &mut Object<'_>, key: &str, value: impl std::fmt::Display) {
 }
 
 fn name(o: &mut Object<'_>, key: &str, name: &Name) {
-    let mut text = Vec::with_capacity(64);
-    name_text(&mut text, name);
-    // escapes leave nothing but ASCII
-    o.string(key, std::str::from_utf8(&text).unwrap_or_default());
+    let out = o.key(key);
+    out.push(b'"');
+    let begin = out.len();
+    name_text(out, name);
+    // Escapes leave nothing but printable ASCII, of which JSON has these two escaped.
+    if out[begin..].iter().any(|byte| matches!(byte, b'"' | b'\\')) {
+        let text = out.split_off(begin);
+        for byte in text {
+            if matches!(byte, b'"' | b'\\') {
+                out.push(b'\\');
+            }
+            out.push(byte);
+        }
+    }
+    out.push(b'"');
 }
 
 /// RFC 1035 5.1: dots and backslashes within a label behind a backslash, what is no printable ASCII as
@@ -337,11 +353,11 @@ fn kind(o: &mut Object<'_>, kind: RecordType) {
 
 /// RFC 3597 5 for types without a name.
 pub(super) fn type_text(out: &mut Vec<u8>, kind: RecordType) {
-    // writing into memory cannot fail
-    let _ = match kind {
-        RecordType::Unknown(code) => write!(out, "TYPE{code}"),
-        known => write!(out, "{known}"),
-    };
+    match kind {
+        // writing into memory cannot fail
+        RecordType::Unknown(code) => drop(write!(out, "TYPE{code}")),
+        known => out.extend_from_slice(<&str>::from(known).as_bytes()),
+    }
 }
 
 fn class(o: &mut Object<'_>, class: DNSClass) {

@@ -3,8 +3,8 @@
 use crate::decode::pfcp::layout::{Value, Visit, walk};
 use crate::decode::pfcp::{Body, Ie, Ies, Message};
 
-/// Those that a message has once. Those that it may have often are walked to by `teids` and `ue_ips`.
-#[derive(Clone, Copy, Debug, Default)]
+/// The ids of one message.
+#[derive(Clone, Debug, Default)]
 pub struct Ids<'a> {
     pub node_id: Option<Value<'a>>,
     /// SEID and addresses of the F-SEID that the CP function chose.
@@ -12,13 +12,18 @@ pub struct Ids<'a> {
     /// Of the F-SEID that the UP function chose.
     pub up_seid: Option<u64>,
     pub cause: Option<u8>,
+    /// Of every F-TEID and Outer Header Creation.
+    pub teids: Distinct<u32>,
+    /// IPv4 and IPv6 of every UE IP Address.
+    pub ue_ips: Distinct<Option<Value<'a>>>,
     /// Whether every value had the octets that its type and flags ask for.
     pub sound: bool,
 }
 
 impl<'a> Ids<'a> {
     pub fn gather(message: &Message<'a>) -> Ids<'a> {
-        let mut ids = Ids { sound: all_sound(message.ies), ..Ids::default() };
+        let mut ids = Ids { sound: true, ..Ids::default() };
+        ids.values(message.ies);
         for ie in message.ies.iter().flatten().filter(|ie| ie.enterprise_id.is_none()) {
             match ie.code {
                 NODE_ID if ids.node_id.is_none() => ids.node_id = field(ie, "nodeIdValue"),
@@ -37,62 +42,46 @@ impl<'a> Ids<'a> {
         }
         ids
     }
-}
 
-/// Calls `each` with the TEID of every F-TEID and Outer Header Creation, once per value as far as
-/// `MEMORY` values go.
-pub fn teids(ies: Ies<'_>, each: &mut dyn FnMut(u32)) {
-    let mut seen = Seen::<u32>::default();
-    visit(ies, &mut |ie| {
-        if matches!(ie.code, F_TEID | OUTER_HEADER_CREATION)
-            && let Some(Value::Hex(teid, _)) = field(ie, "teid")
-            && seen.is_new(teid as u32)
-        {
-            each(teid as u32);
-        }
-    });
-}
-
-/// Calls `each` with the address of every UE IP Address, once per value as far as `MEMORY` values go.
-pub fn ue_ips<'a>(ies: Ies<'a>, each: &mut dyn FnMut(Value<'a>)) {
-    let mut seen = Seen::<[u8; 16]>::default();
-    visit(ies, &mut |ie| {
-        if ie.code != UE_IP_ADDRESS {
-            return;
-        }
-        for name in ["ipv4Address", "ipv6Address"] {
-            let Some(address) = field(ie, name) else { continue };
-            let key = match address {
-                Value::Ipv4(v4) => std::net::Ipv4Addr::from(v4).to_ipv6_mapped().octets(),
-                Value::Ipv6(v6) => v6,
-                _ => continue,
-            };
-            if seen.is_new(key) {
-                each(address);
+    /// Walks through every value of a list and of the groups in it, once.
+    fn values(&mut self, ies: Ies<'a>) {
+        for ie in ies.iter().flatten() {
+            let Some(definition) = ie.definition() else { continue };
+            match definition.body {
+                // Nesting is bounded: only well-formed messages come here.
+                Body::Group => self.values(Ies::new(ie.value)),
+                Body::Fields(fields) => {
+                    let mut take = Take { ids: self, code: ie.code };
+                    let sound = walk(fields, ie.value, &mut take).is_ok();
+                    self.sound &= sound;
+                }
+                Body::Opaque => {}
             }
-        }
-    });
-}
-
-/// Every IE of a list and of the groups in it.
-fn visit<'a>(ies: Ies<'a>, each: &mut dyn FnMut(Ie<'a>)) {
-    for ie in ies.iter().flatten() {
-        match ie.group() {
-            // Nesting is bounded: only well-formed messages come here.
-            Some(group) => visit(group, each),
-            None => each(ie),
         }
     }
 }
 
-fn all_sound(ies: Ies<'_>) -> bool {
-    let mut sound = true;
-    visit(ies, &mut |ie| {
-        if let Some(Body::Fields(fields)) = ie.definition().map(|definition| &definition.body) {
-            sound &= walk(fields, ie.value, &mut Ignore).is_ok();
+/// Takes the ids among the fields of an IE of a type.
+struct Take<'i, 'a> {
+    ids: &'i mut Ids<'a>,
+    code: u16,
+}
+
+impl<'a> Visit<'a> for Take<'_, 'a> {
+    #[inline]
+    fn field(&mut self, name: &'static str, value: Value<'a>) {
+        match (self.code, value) {
+            (F_TEID | OUTER_HEADER_CREATION, Value::Hex(teid, _)) if name == "teid" => {
+                self.ids.teids.add(teid as u32);
+            }
+            (UE_IP_ADDRESS, Value::Ipv4(_) | Value::Ipv6(_)) => self.ids.ue_ips.add(Some(value)),
+            _ => {}
         }
-    });
-    sound
+    }
+
+    fn list(&mut self, _: &'static str) {}
+    fn item(&mut self, _: Value<'a>) {}
+    fn end(&mut self) {}
 }
 
 /// The first field of an IE that has this name.
@@ -120,32 +109,41 @@ impl<'a> Visit<'a> for Find<'a> {
     fn end(&mut self) {}
 }
 
-struct Ignore;
-
-impl<'a> Visit<'a> for Ignore {
-    fn field(&mut self, _: &'static str, _: Value<'a>) {}
-    fn list(&mut self, _: &'static str) {}
-    fn item(&mut self, _: Value<'a>) {}
-    fn end(&mut self) {}
-}
-
-/// The first values that came, so that each is told once.
-#[derive(Default)]
-struct Seen<T> {
+/// Values in the order in which they came, each once as far as `MEMORY` values go.
+#[derive(Clone, Debug)]
+pub struct Distinct<T> {
     values: [T; MEMORY],
     count: usize,
+    /// What no message of a session has: more of them.
+    more: Vec<T>,
 }
 
-impl<T: Copy + PartialEq> Seen<T> {
-    fn is_new(&mut self, value: T) -> bool {
+impl<T: Copy + PartialEq> Distinct<T> {
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = T> {
+        self.values[..self.count].iter().chain(&self.more).copied()
+    }
+
+    fn add(&mut self, value: T) {
         if self.values[..self.count].contains(&value) {
-            return false;
+            return;
         }
-        if let Some(slot) = self.values.get_mut(self.count) {
-            *slot = value;
-            self.count += 1;
+        match self.values.get_mut(self.count) {
+            Some(slot) => {
+                *slot = value;
+                self.count += 1;
+            }
+            None => self.more.push(value),
         }
-        true
+    }
+}
+
+impl<T: Copy + Default> Default for Distinct<T> {
+    fn default() -> Distinct<T> {
+        Distinct { values: [T::default(); MEMORY], count: 0, more: Vec::new() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::ids::{self, Ids};
+use super::ids::Ids;
 use crate::decode::pfcp::layout::{Value, Visit, walk};
 use crate::decode::pfcp::{Body, Ie, Ies, MAX_DEPTH, Message, message_name};
 use crate::decode::{Error, Reader};
@@ -40,7 +40,7 @@ impl Record for Pfcp<'_> {
             if let Some(cause) = self.ids.cause {
                 o.number("cause", u64::from(cause));
             }
-            gathered(o, message.ies);
+            gathered(o, &self.ids);
             o.object("header", |o| {
                 o.number("version", u64::from(message.version));
                 o.number("messageType", u64::from(message.message_type));
@@ -91,29 +91,24 @@ impl Record for Pfcp<'_> {
                 out.push(b')');
             }
         }
-        let mut first = true;
-        ids::teids(message.ies, &mut |teid| {
-            out.extend_from_slice(if std::mem::take(&mut first) { b" teids=" } else { b"," });
+        for (at, teid) in self.ids.teids.iter().enumerate() {
+            out.extend_from_slice(if at == 0 { b" teids=" } else { b"," });
             json::digits(out, &teid.to_be_bytes());
-        });
-        first = true;
-        ids::ue_ips(message.ies, &mut |address| {
-            out.extend_from_slice(if std::mem::take(&mut first) { b" ue=" } else { b"," });
+        }
+        for (at, address) in self.ids.ue_ips.iter().flatten().enumerate() {
+            out.extend_from_slice(if at == 0 { b" ue=" } else { b"," });
             plain(out, address);
-        });
+        }
     }
 }
 
 /// `teids` and `ueIps`, each absent where there are none.
-fn gathered(o: &mut Object<'_>, ies: Ies<'_>) {
-    let (mut any_teid, mut any_address) = (false, false);
-    ids::teids(ies, &mut |_| any_teid = true);
-    if any_teid {
-        o.array("teids", |array| ids::teids(ies, &mut |teid| json::hex(array.item(), &teid.to_be_bytes())));
+fn gathered(o: &mut Object<'_>, ids: &Ids<'_>) {
+    if !ids.teids.is_empty() {
+        o.array("teids", |array| ids.teids.iter().for_each(|teid| json::hex(array.item(), &teid.to_be_bytes())));
     }
-    ids::ue_ips(ies, &mut |_| any_address = true);
-    if any_address {
-        o.array("ueIps", |array| ids::ue_ips(ies, &mut |address| quoted(array.item(), address)));
+    if !ids.ue_ips.is_empty() {
+        o.array("ueIps", |array| ids.ue_ips.iter().flatten().for_each(|address| quoted(array.item(), address)));
     }
 }
 
