@@ -1,5 +1,6 @@
 //! The whole offline pipeline, `capture` of a file through `h2` into the null device, beside tshark on the
-//! same file in the same run: requests and bytes per second of processor time, and the ratio.
+//! same file in the same run: requests and bytes per second of processor time, and the ratio. Then the
+//! most memory that the pipeline has had by each tenth of the file.
 //!
 //! `scripts/h2-captures target/h2-captures` makes the files; TAWON_H2_CAPTURES names another directory.
 
@@ -29,8 +30,8 @@ fn main() {
     let directory = std::env::var_os("TAWON_H2_CAPTURES")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/h2-captures"), PathBuf::from);
     println!(
-        "{:<14}{:>10}{:>14}{:>12}{:>14}{:>8}{:>12}",
-        "capture", "requests", "tawon req/s", "MB/s", "tshark req/s", "ratio", "tawon KiB"
+        "{:<14}{:>10}{:>14}{:>12}{:>14}{:>8}  most MiB by each tenth of the file",
+        "capture", "requests", "tawon req/s", "MB/s", "tshark req/s", "ratio"
     );
     for name in ["h2load.pcap", "stories.pcap", "sbi.pcap"] {
         let file = directory.join(name);
@@ -38,31 +39,67 @@ fn main() {
             println!("{name}: not in {}; scripts/h2-captures makes it", directory.display());
             continue;
         };
-        let (ours, memory, requests) = tawon(&file);
+        let (ours, requests) = tawon(&file);
         let theirs = tshark(&file);
         let rate = |time: Duration| requests as f64 / time.as_secs_f64();
-        println!(
-            "{name:<14}{requests:>10}{:>14.0}{:>12.1}{:>14.0}{:>8.1}{memory:>12}",
+        print!(
+            "{name:<14}{requests:>10}{:>14.0}{:>12.1}{:>14.0}{:>8.1} ",
             rate(ours),
             meta.len() as f64 / 1e6 / ours.as_secs_f64(),
             rate(theirs),
             theirs.as_secs_f64() / ours.as_secs_f64()
         );
+        memory(&file, meta.len()).iter().for_each(|most| print!(" {:.1}", *most as f64 / 1024.0));
+        println!();
     }
 }
 
-/// Processor time, the most memory in KiB, and how many records were written.
-fn tawon(file: &Path) -> (Duration, i64, u64) {
+/// The pipeline's largest resident set in KiB by each tenth of the file.
+fn memory(file: &Path, size: u64) -> Vec<u64> {
+    let mut child = pipeline(file).stderr(Stdio::null()).spawn().expect("tawon runs");
+    let pid = child.id();
+    let of = |name: &str| format!("/proc/{pid}/{name}");
+    let (status, open) = (of("status"), of("fd"));
+    // The place in the file is that of the descriptor that has it open.
+    let place = || -> Option<u64> {
+        let fds = std::fs::read_dir(&open).ok()?.flatten();
+        let fd = fds.into_iter().find(|fd| std::fs::read_link(fd.path()).is_ok_and(|path| path == file))?;
+        let info = std::fs::read_to_string(of("fdinfo") + "/" + fd.file_name().to_str()?).ok()?;
+        info.lines().find_map(|line| line.strip_prefix("pos:")?.trim().parse().ok())
+    };
+    let most = || -> Option<u64> {
+        let status = std::fs::read_to_string(&status).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
+    };
+    let mut tenths = Vec::new();
+    while tenths.len() < 10 {
+        let (at, most) = (place(), most());
+        match (at, most) {
+            (Some(at), Some(most)) if at >= size / 10 * (tenths.len() as u64 + 1) => tenths.push(most),
+            (None, _) | (_, None) if child.try_wait().is_ok_and(|ended| ended.is_some()) => break,
+            _ => std::thread::sleep(Duration::from_micros(200)),
+        }
+    }
+    child.wait().expect("ends");
+    tenths
+}
+
+fn pipeline(file: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tawon"));
     command.args(["run", "-t"]).arg(format!("capture:file={}", file.display()));
-    command.args(["-t", "h2", "-t", "file:path=/dev/null"]).stderr(Stdio::piped());
+    command.args(["-t", "h2", "-t", "file:path=/dev/null"]);
+    command
+}
+
+/// Processor time, and how many records were written.
+fn tawon(file: &Path) -> (Duration, u64) {
     let before = children();
-    let output = command.output().expect("tawon runs");
-    let after = children();
+    let output = pipeline(file).stderr(Stdio::piped()).output().expect("tawon runs");
+    let time = children() - before;
     let summary = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{summary}");
     let written = summary.split("file written ").nth(1).and_then(|rest| rest.split(',').next());
-    (after.0 - before.0, after.1, written.and_then(|count| count.trim().parse().ok()).expect("a summary"))
+    (time, written.and_then(|count| count.trim().parse().ok()).expect("a summary"))
 }
 
 fn tshark(file: &Path) -> Duration {
@@ -76,11 +113,11 @@ fn tshark(file: &Path) -> Duration {
         .status()
         .expect("tshark runs");
     assert!(status.success());
-    children().0 - before.0
+    children() - before
 }
 
-/// Processor time and the largest resident set of the children that have ended.
-fn children() -> (Duration, i64) {
+/// Processor time of the children that have ended.
+fn children() -> Duration {
     // SAFETY: getrusage fills in the structure it is given.
     let usage = unsafe {
         let mut usage = std::mem::zeroed::<libc::rusage>();
@@ -88,5 +125,5 @@ fn children() -> (Duration, i64) {
         usage
     };
     let time = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
-    (time(usage.ru_utime) + time(usage.ru_stime), usage.ru_maxrss)
+    time(usage.ru_utime) + time(usage.ru_stime)
 }
