@@ -292,6 +292,43 @@ fn a_join_in_the_middle_knows_all_once_the_table_has_turned_over() {
     }
 }
 
+#[test]
+fn a_reload_that_changes_what_is_secret_holds_within_a_connection() {
+    let folder = run(
+        "redact",
+        r#"
+        mkdir docs
+        echo hello > docs/index.html
+        nghttpd --no-tls -a 127.0.0.1 -d docs 8081 > server.log 2>&1 &
+        nghttpx -f '127.0.0.1,8080;no-tls' -b '127.0.0.1,8081;;proto=h2' -n1 --backend-keep-alive-timeout=60s > proxy.log 2>&1 &
+        listening 8080; listening 8081
+        agent '{task: capture, config: {interface: lo, filter: "tcp port 8081"}}, {task: h2}, {task: file, config: {path: records}}'
+        sockets 1
+        ask() { curl -s -o body --http1.1 -H 'x-one: first' -H 'x-two: second' http://127.0.0.1:8080/; lines records $1; }
+        ask 1
+        cp tawon.yaml first.yaml
+        for list in x-one x-two; do
+            { cat first.yaml; echo "redact: [$list]"; } > tawon.yaml
+            scrape
+            reloads=$(sed -n 's/^tawon_config_reloads_total{status="success"} //p' page)
+            kill -HUP $agent
+            until_value 'tawon_config_reloads_total{status="success"}' $((reloads + 1))
+            ask $(($(wc -l < records) + 1))
+        done
+        stop
+        "#,
+    );
+    let records = exchange::records(&folder, "records");
+    assert!(records.iter().all(|record| record.flow_id == records[0].flow_id), "one connection");
+    let shown = |record: &H2| {
+        let fields = record.request.headers.as_ref().unwrap();
+        let value = |name: &str| fields.iter().find(|field| field.name.as_deref() == Some(name)).unwrap().value.clone();
+        ["x-one", "x-two"].map(|name| value(name).unwrap())
+    };
+    let shown: Vec<[String; 2]> = records.iter().map(shown).collect();
+    assert_eq!(shown, [["first", "second"], ["[redacted]", "second"], ["first", "[redacted]"]]);
+}
+
 /// That the records of a joined connection tell each value that a decoder of all blocks says can be
 /// known, mark all others, and that each block that lacks one was counted. Gives how many blocks of
 /// requests and of responses did.

@@ -174,7 +174,7 @@ impl Link<'_, '_> {
         stream.credit[side] -= i64::from(length);
         let (id, credit, judged) = (stream.id, stream.credit[side], judged && !stream.joined && !stream.gap);
         let window = &mut self.core.dirs[self.dir].window;
-        window.sent(id, length, window.most + credit, judged, self.now.at);
+        window.sent(id, length, window.most.saturating_add(credit), judged, self.now.at);
     }
 
     /// WINDOW_UPDATE (section 6.9) for the other direction.
@@ -183,7 +183,7 @@ impl Link<'_, '_> {
         let judged = self.core.knows_windows();
         if id == 0 {
             let window = &mut self.core.dirs[other].window;
-            window.credit += i64::from(by);
+            window.credit = window.credit.saturating_add(by.into());
             return window.widened(0, by, window.credit, judged, at);
         }
         let Some(client) = self.core.client else {
@@ -194,10 +194,10 @@ impl Link<'_, '_> {
             Some(index) => {
                 let stream = self.shared.streams.at_mut(index);
                 let credit = &mut stream.credit[usize::from(client != other)];
-                *credit += i64::from(by);
+                *credit = credit.saturating_add(by.into());
                 let (credit, judged) = (*credit, judged && !stream.joined && !stream.gap);
                 let window = &mut self.core.dirs[other].window;
-                window.widened(id, by, window.least + credit, judged, at);
+                window.widened(id, by, window.least.saturating_add(credit), judged, at);
             }
             None if self.may_open(id, false) => self.core.dirs[other].window.lost = true,
             None => self.core.dirs[other].window.clear(What::Sent, by.into(), |of| of == id),
