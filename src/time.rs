@@ -49,22 +49,21 @@ impl Timestamp {
         let (days, secs) = ((self.0 / NANOS / 86_400) as i64, self.0 / NANOS % 86_400);
         let (year, month, day) = civil(days);
         let mut text = *b"0000-00-00T00:00:00.000000000Z";
-        let year = year.unsigned_abs();
-        for (at, width, value) in [
-            (0, 4, year),
-            (5, 2, u64::from(month)),
-            (8, 2, u64::from(day)),
-            (11, 2, secs / 3600),
-            (14, 2, secs / 60 % 60),
-            (17, 2, secs % 60),
-            (20, 9, self.0 % NANOS),
-        ] {
-            let mut rest = value;
-            for digit in text.iter_mut().skip(at).take(width).rev() {
-                *digit = b'0' + (rest % 10) as u8;
-                rest /= 10;
-            }
-        }
+        let year = year.unsigned_abs() % 10_000;
+        let nanos = self.0 % NANOS;
+        let mut pair = |at: usize, value: u64| text[at..at + 2].copy_from_slice(&PAIRS[value as usize % 100]);
+        pair(0, year / 100);
+        pair(2, year % 100);
+        pair(5, month.into());
+        pair(8, day.into());
+        pair(11, secs / 3600);
+        pair(14, secs / 60 % 60);
+        pair(17, secs % 60);
+        pair(20, nanos / 10_000_000);
+        pair(22, nanos / 100_000 % 100);
+        pair(24, nanos / 1000 % 100);
+        pair(26, nanos / 10 % 100);
+        text[28] = b'0' + (nanos % 10) as u8;
         out.extend_from_slice(&text);
     }
 }
@@ -127,6 +126,16 @@ fn civil(days: i64) -> (i64, u32, u32) {
 }
 
 const NANOS: u64 = 1_000_000_000;
+/// 00 to 99.
+static PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut at = 0;
+    while at < 100 {
+        pairs[at] = [b'0' + (at / 10) as u8, b'0' + (at % 10) as u8];
+        at += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 mod tests {

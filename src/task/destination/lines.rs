@@ -90,5 +90,5 @@ impl Task for Lines {
 }
 
 /// Bytes: one lock and one write for so many.
-const BATCH: usize = 64 * 1024;
+const BATCH: usize = 128 * 1024;
 const DELAY: Duration = Duration::from_millis(50);

@@ -12,12 +12,12 @@ pub struct ContentType<'a> {
 impl<'a> ContentType<'a> {
     /// None where it is no media type.
     pub fn parse(value: &'a [u8]) -> Option<ContentType<'a>> {
-        let (essence, mut rest) = match value.iter().position(|&byte| byte == b';') {
+        let (essence, mut rest) = match memchr::memchr(b';', value) {
             Some(at) => value.split_at(at),
             None => (value, &b""[..]),
         };
         let essence = essence.trim_ascii();
-        let slash = essence.iter().position(|&byte| byte == b'/')?;
+        let slash = memchr::memchr(b'/', essence)?;
         let (kind, subtype) = (essence.get(..slash)?, essence.get(slash + 1..)?);
         if !token(kind) || !token(subtype) || essence.len() > ESSENCE {
             return None;
@@ -54,7 +54,7 @@ impl<'a> ContentType<'a> {
 /// A token or quoted string, and what follows it up to the next semicolon.
 fn parameter_value(from: &[u8]) -> Option<(&[u8], &[u8])> {
     let Some(quoted) = from.strip_prefix(b"\"") else {
-        let end = from.iter().position(|&byte| byte == b';').unwrap_or(from.len());
+        let end = memchr::memchr(b';', from).unwrap_or(from.len());
         let (value, rest) = from.split_at(end);
         return Some((value.trim_ascii(), rest));
     };
@@ -71,8 +71,24 @@ fn parameter_value(from: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// RFC 9110 section 5.6.2.
 fn token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    !text.is_empty() && text.iter().fold(true, |all, &byte| all & TOKEN[usize::from(byte)])
 }
+
+static TOKEN: [bool; 256] = {
+    let mut token = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        token[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"!#$%&'*+-.^_`|~";
+    let mut at = 0;
+    while at < others.len() {
+        token[others[at] as usize] = true;
+        at += 1;
+    }
+    token
+};
 
 /// A longer media type is none that anybody registered (RFC 6838 section 4.2: 127 and 127).
 const ESSENCE: usize = 255;

@@ -134,6 +134,14 @@ impl Draft {
     #[inline]
     fn write(&mut self, field: &Field<'_>, names: &Names) -> Span {
         let text = &mut self.text;
+        let plain = field.tag & names::REDACTED == 0 && !field.never_indexed;
+        if let (true, Some(name), Some(value)) = (plain, field.name, field.value)
+            && let Some(start) = json::clean_field(text, name, value)
+        {
+            let span = Span::new(start, text.len() - 1, true);
+            text.extend_from_slice(b"},");
+            return span;
+        }
         text.push(b'{');
         match field.name {
             Some(name) => {

@@ -153,6 +153,13 @@ impl Multipart {
     /// The next byte of a line that may be a delimiter.
     fn compare(&mut self, bytes: &[u8]) -> usize {
         let Some(&byte) = bytes.first() else { return 0 };
+        let outer = &self.delimiters[0];
+        if self.matched == 0 && self.depth == 1 && self.alive == 1 && bytes.starts_with(outer) {
+            // What lies whole in the bytes, as nearly all do.
+            self.matched = outer.len();
+            self.state = State::Tail(0, 0);
+            return self.matched;
+        }
         let mut full = None;
         for level in 0..self.depth {
             let delimiter = &self.delimiters[level];

@@ -161,15 +161,19 @@ impl Stream {
     }
 
     fn clear(&mut self) {
-        let mut sides = std::mem::take(&mut self.sides);
-        sides.iter_mut().for_each(|side| {
+        for side in &mut self.sides {
             side.clear();
             // What one large round trip needed is not kept for all that follow.
             if side.capacity() > SPARE {
                 *side = Side::default();
             }
-        });
-        *self = Stream { sides, ..Stream::default() };
+        }
+        // In place: the sides are large.
+        (self.connection, self.id, self.joined, self.gap, self.pushed) = (0, 0, false, false, false);
+        (self.started, self.started_at, self.first_byte) = Default::default();
+        (self.last, self.last_at) = Default::default();
+        (self.unknown, self.credit, self.counted) = (0, [0; 2], 0);
+        (self.all, self.own) = Default::default();
     }
 }
 
