@@ -6,7 +6,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::{Events, Poll, Token, Waker};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::clock::Clock;
 use super::directive::{Action, Now};
@@ -65,6 +66,8 @@ impl Agent {
         let poll = Poll::new().map_err(|error| Error::kernel("make the event loop", &error))?;
         let waker =
             Arc::new(Waker::new(poll.registry(), WAKER).map_err(|error| Error::kernel("make a waker", &error))?);
+        // Standard output, to hear when nobody reads it any more. A file cannot be polled, and has no need of it.
+        let _ = poll.registry().register(&mut SourceFd(&libc::STDOUT_FILENO), OUTPUT, Interest::PRIORITY);
         let mut clock = Clock::default();
         let now = clock.read();
         let config = Config { directives: Vec::new(), ..setup.loaded.config.clone() };
@@ -155,6 +158,8 @@ impl Agent {
             match event.token() {
                 SIGNALS => self.signalled(now),
                 WAKER | RINGS => {}
+                OUTPUT if event.is_error() => task::destination::log::close(),
+                OUTPUT => {}
                 token if token.0 < CAPTURES => {
                     if let Some(server) = &mut self.server {
                         server.event(event);
@@ -461,6 +466,7 @@ pub(super) fn share(config: &Config) -> u64 {
 const WAKER: Token = Token(0);
 const SIGNALS: Token = Token(1);
 const RINGS: Token = Token(2);
+const OUTPUT: Token = Token(3);
 const SERVER: usize = 16;
 /// Captures' tokens are their descriptors behind this.
 pub(super) const CAPTURES: usize = 1 << 20;

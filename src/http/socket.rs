@@ -10,9 +10,13 @@ use crate::config::Listen;
 /// Binds and listens. `:PORT` takes both families by one socket where there is IPv6, else IPv4.
 /// `share` lets the socket stand beside another of ours that shares too, until it is told otherwise.
 pub(super) fn listen(on: Listen, share: bool) -> io::Result<Socket> {
+    first(on, |address| bound(address, matches!(on, Listen::One(_)), share))
+}
+
+fn first<T>(on: Listen, mut bound: impl FnMut(SocketAddr) -> io::Result<T>) -> io::Result<T> {
     let mut last = io::ErrorKind::AddrNotAvailable.into();
     for address in on.candidates() {
-        match bound(address, matches!(on, Listen::One(_)), share) {
+        match bound(address) {
             // IPv4 alone must not hide that somebody has the port.
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
             // No IPv6 in the kernel, or switched off by net.ipv6.conf.*.disable_ipv6.
@@ -44,3 +48,22 @@ fn bound(address: SocketAddr, one_family: bool, share: bool) -> io::Result<Socke
 }
 
 const BACKLOG: i32 = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_ipv6_a_port_is_listened_on_over_ipv4_unless_somebody_has_it() {
+        let bound_over_ipv4 = |ipv6: i32| {
+            first(Listen::All(9990), |address| match address {
+                SocketAddr::V6(_) => Err(io::Error::from_raw_os_error(ipv6)),
+                address => Ok(address),
+            })
+        };
+        for refusal in [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL] {
+            assert_eq!(bound_over_ipv4(refusal).unwrap(), "0.0.0.0:9990".parse().unwrap());
+        }
+        assert_eq!(bound_over_ipv4(libc::EADDRINUSE).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+}

@@ -47,6 +47,21 @@ fn a_lone_record_comes_and_a_closed_pipe_ends_run_in_order() {
 }
 
 #[test]
+fn a_pipe_that_closes_while_nothing_happens_ends_run_in_order() {
+    let (mut run, lines) = start(&["-t", "exec", "-t", "log", "--if", "process.name=nobody"]);
+    drop(lines);
+    let end = Instant::now() + Duration::from_secs(20);
+    let code = loop {
+        if let Some(status) = run.try_wait().expect("a child") {
+            break status.code();
+        }
+        assert!(Instant::now() < end, "the closed pipe is not noticed");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(code, Some(0));
+}
+
+#[test]
 fn a_replayed_file_waits_for_a_slow_reader_and_loses_nothing() {
     let file = std::env::temp_dir().join(format!("tawon-replay-{}.pcap", std::process::id()));
     let frames: u32 = 60_000;

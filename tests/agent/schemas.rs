@@ -1,9 +1,13 @@
 //! What the real binary writes is held against the schemas that it prints.
 
+use std::io::Write;
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
+
+use crate::support::agent::Agent;
 
 #[test]
 fn records_of_captures_keep_to_the_schema_of_a_line() {
@@ -65,6 +69,40 @@ fn records_of_processes_keep_to_the_schema_of_a_line() {
     text.lines().for_each(|line| keeps(&validator, line));
 }
 
+#[test]
+fn records_of_flows_keep_to_the_schema_of_a_line() {
+    let validator = validator();
+    let agent = Agent::start("flow-schema", FLOWS);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = listener.local_addr().expect("bound");
+    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port");
+    // Open for longer than the interval.
+    let held = (TcpStream::connect(at).expect("connects"), listener.accept().expect("accepts"));
+    for _ in 0..23 {
+        let mut client = TcpStream::connect(at).expect("connects");
+        client.write_all(b"23").expect("sends");
+        let (server, _) = listener.accept().expect("accepts");
+        // Unread: a reset.
+        drop((server, client));
+        assert!(TcpStream::connect(nobody).is_err());
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        socket.send_to(b"23", at).expect("sends");
+    }
+    let lines = || std::fs::read_to_string(agent.directory.join("stdout")).unwrap_or_default();
+    agent.until("records of every kind", || {
+        let text = lines();
+        let count = |what: &str| text.lines().filter(|line| line.contains(what)).count();
+        text.ends_with('\n')
+            && count("\"ongoing\"") > 0
+            && count("\"ended\"") >= 23 * 3
+            && count("\"proto\":\"UDP\"") >= 23
+    });
+    drop(held);
+    let text = lines();
+    text.lines().for_each(|line| keeps(&validator, line));
+    assert!(agent.stop().success());
+}
+
 fn keeps(validator: &jsonschema::Validator, line: &str) {
     let record: Value = serde_json::from_str(line).expect("JSON");
     if let Err(error) = validator.validate(&record) {
@@ -77,3 +115,13 @@ fn validator() -> jsonschema::Validator {
     let schema = serde_json::from_slice(&output.stdout).expect("JSON");
     jsonschema::draft202012::new(&schema).expect("a schema")
 }
+
+const FLOWS: &str = "\
+metrics: {listen: \"PORT\"}
+probes: {listen: \"PORT\"}
+directives:
+  - name: connections
+    tasks:
+      - {task: flows, config: {meta: all, interval: 1s}}
+      - task: log
+";

@@ -290,6 +290,14 @@ impl Shared {
     }
 }
 
+/// The reader of the writer for `key` has gone, as somebody found out who does not write.
+pub(super) fn close(key: &str) {
+    if let Some(shared) = locked(&WRITERS).iter().find(|shared| shared.key == key) {
+        log::info!("the reader has gone sink={key}");
+        shared.gone.store(true, Relaxed);
+    }
+}
+
 fn lines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte == b'\n').count() as u64
 }
