@@ -653,7 +653,7 @@ int tawon_existing(struct bpf_iter__task_file *ctx)
 
 	if (!task || !file)
 		return 0;
-	socket = bpf_sock_from_file(file);
+	socket = socket_from_file(file);
 	if (!socket)
 		return 0;
 	sk = BPF_CORE_READ(socket, sk);

@@ -61,3 +61,16 @@ static __always_inline struct kernfs_node *container_cgroup(struct task_struct *
 		bpf_core_read(&_mask, sizeof(_mask), &(field));        \
 		_mask;                                                 \
 	})
+
+#define S_IFMT 00170000
+#define S_IFSOCK 0140000
+
+/* The socket that a file is, else NULL; before 5.11 there is no helper for it. */
+static __always_inline struct socket *socket_from_file(struct file *file)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_sock_from_file))
+		return bpf_sock_from_file(file);
+	if ((BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return NULL;
+	return BPF_CORE_READ(file, private_data);
+}

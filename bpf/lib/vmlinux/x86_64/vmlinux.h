@@ -53,6 +53,10 @@ enum {
 	BPF_RB_AVAIL_DATA = 0,
 };
 
+enum bpf_func_id {
+	BPF_FUNC_sock_from_file = 162, /* since 5.11 */
+};
+
 #define BPF_F_CURRENT_CPU 0xffffffffULL
 
 struct bpf_sock {
@@ -136,7 +140,12 @@ struct path {
 	struct dentry *dentry;
 };
 
+struct inode {
+	unsigned short i_mode;
+};
+
 struct file {
+	struct inode *f_inode;
 	void *private_data;
 	struct path f_path;
 };
