@@ -3,10 +3,8 @@
 //! the kernel drops. `cargo bench --bench live`; needs root, unshare, ip and dumpcap; prints, asserts nothing.
 
 #[path = "../tests/support/agent.rs"]
-#[allow(dead_code)]
 mod agent;
 #[path = "../tests/support/packets.rs"]
-#[allow(dead_code)]
 mod packets;
 
 use std::ffi::CString;

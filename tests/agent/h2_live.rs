@@ -197,7 +197,7 @@ fn of_23_grpc_calls_of_every_kind_there_are_23_round_trips_that_agree_with_the_c
         assert_eq!(record.response.status, Some(200));
         assert_eq!(said["status"], grpc.status.unwrap());
         assert_eq!(said["message"], grpc.message.as_deref().unwrap_or_default());
-        // RFC-like framing of gRPC: five bytes before each message.
+        // gRPC puts five bytes before each message.
         let bytes = |lengths: &serde_json::Value| -> (u64, u64) {
             let lengths = lengths.as_array().unwrap();
             (lengths.len() as u64, lengths.iter().map(|length| 5 + length.as_u64().unwrap()).sum())
