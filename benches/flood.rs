@@ -6,7 +6,8 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -25,17 +26,25 @@ fn main() {
     let both = config("");
     let one = both.split("  - name: removed").next().unwrap_or_default().to_owned();
     let agent = Agent::start("flood", &both);
+    // What a thread takes that does nothing but answer, for comparison.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let echo = listener.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read_exact(&mut [0; 2]).and_then(|()| stream.write_all(b"23"));
+        }
+    });
     let (running, sent) = (AtomicBool::new(true), AtomicU64::new(0));
     std::thread::scope(|scope| {
         let load = scope.spawn(|| load(&running, &sent));
         let warm = Instant::now();
-        scrapes(&agent, "", Duration::from_millis(900), &mut |_| ());
+        scrapes(&agent, echo, "", Duration::from_millis(900), &mut |_| ());
         agent.until("many open flows", || {
             value(&agent.metrics(), "flow_flows_tracked") > OPEN as f64 * 0.9 || warm.elapsed() > 5 * time
         });
-        scrapes(&agent, "steady", time, &mut |_| ());
+        scrapes(&agent, echo, "steady", time, &mut |_| ());
         let mut steps = vec![(time / 3, &one), (2 * time / 3, &both)];
-        scrapes(&agent, "a directive goes and comes back", time, &mut |past| {
+        scrapes(&agent, echo, "a directive goes and comes back", time, &mut |past| {
             steps.retain(|(at, config)| {
                 let due = *at <= past;
                 if due {
@@ -45,7 +54,7 @@ fn main() {
             });
         });
         agent.reload(&config(", interval: 2s"));
-        scrapes(&agent, "every open flow each 2 s", time, &mut |_| ());
+        scrapes(&agent, echo, "every open flow each 2 s", time, &mut |_| ());
         // Nearly as large as it may be: regular expressions, of a directive that is not enabled.
         let mut large = config(", interval: 2s");
         large.push_str(
@@ -57,7 +66,7 @@ fn main() {
         }
         let reloads = value(&agent.metrics(), "tawon_config_reloads_total{status=\"success\"}");
         agent.reload(&large);
-        scrapes(&agent, &format!("a configuration of {} KB is read", large.len() / 1000), time, &mut |_| ());
+        scrapes(&agent, echo, &format!("a configuration of {} KB is read", large.len() / 1000), time, &mut |_| ());
         agent.until("the large configuration", || {
             value(&agent.metrics(), "tawon_config_reloads_total{status=\"success\"}") > reloads
         });
@@ -91,13 +100,18 @@ fn main() {
 }
 
 /// Scrapes one after the other; `meanwhile` is called in between with the time that has passed.
-fn scrapes(agent: &Agent, what: &str, time: Duration, meanwhile: &mut dyn FnMut(Duration)) {
-    let (start, before, queued, mut waits) = (Instant::now(), records(agent), queued(agent), Vec::new());
+fn scrapes(agent: &Agent, echo: SocketAddr, what: &str, time: Duration, meanwhile: &mut dyn FnMut(Duration)) {
+    let (start, before, queued) = (Instant::now(), records(agent), queued(agent));
+    let (mut waits, mut bare) = (Vec::new(), 0f64);
     while start.elapsed() < time {
         meanwhile(start.elapsed());
         let asked = Instant::now();
         drop(agent.get("/metrics").expect("a scrape"));
         waits.push(asked.elapsed().as_secs_f64() * 1e3);
+        let asked = Instant::now();
+        let mut stream = TcpStream::connect(echo).expect("connects");
+        stream.write_all(b"23").and_then(|()| stream.read_exact(&mut [0; 2])).expect("an answer");
+        bare = bare.max(asked.elapsed().as_secs_f64() * 1e3);
         std::thread::sleep(Duration::from_millis(5));
     }
     let rate = (records(agent) - before) / start.elapsed().as_secs_f64();
@@ -106,7 +120,7 @@ fn scrapes(agent: &Agent, what: &str, time: Duration, meanwhile: &mut dyn FnMut(
     let (middle, longest) = (waits[waits.len() / 2], waits[waits.len() - 1]);
     if !what.is_empty() {
         println!(
-            "{what:<40} {:>5} scrapes at {rate:.0} records/s: median {middle:.1} ms, longest {longest:.1} ms, limit 50; the loop waited for a CPU {queued:.1} % of the time, load average {}",
+            "{what:<40} {:>5} scrapes at {rate:.0} records/s: median {middle:.1} ms, longest {longest:.1} ms, limit 50; longest exchange with a bare thread {bare:.1} ms; the loop waited for a CPU {queued:.1} % of the time, load average {}",
             waits.len(),
             std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim()
         );
