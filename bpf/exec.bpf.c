@@ -7,7 +7,7 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* Error numbers; src/task/source/exec names them. */
+/* Error numbers; src/agent/plans.rs names them. */
 #define ERROR_FORK_OUTPUT 0
 #define ERROR_EXEC_OUTPUT 1
 #define ERROR_EXIT_OUTPUT 2

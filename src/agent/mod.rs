@@ -12,6 +12,7 @@ pub mod runs;
 pub mod signals;
 pub mod site;
 pub mod slot;
+mod source_metrics;
 pub mod sources;
 pub mod summary;
 pub mod watch_file;
