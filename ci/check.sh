@@ -26,11 +26,13 @@ APART="bench-smoke fuzz kernel"
 GATES="$ALL $APART"
 HOST=x86_64-unknown-linux-gnu
 LOGS=target/ci
-VM_DEADLINE=420
+VM_DEADLINE=900
 PASSED=0 FAILED=0 SKIPPED=0
 export CARGO_TERM_COLOR=never CARGO_TERM_PROGRESS_WHEN=never
 # Nobody opens a debugger or builds twice there: half of the time and space.
 [ -z "${CI:-}" ] || export CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_INCREMENTAL=0
+# What CI says of a change is of the change alone: the same inputs each time. Others are tried by whoever runs the gate.
+[ -z "${CI:-}" ] || export FUZZ_SEED=${FUZZ_SEED:-1}
 
 main() {
     local gate=${1:-}
@@ -214,7 +216,7 @@ gate_test() {
 
 # The kernel tests from one static program in an emulated machine per kernel.
 gate_kernel() {
-    local versions=("$@") programs version before python=/usr/bin/python3
+    local versions=("$@") programs version before failures python=/usr/bin/python3
     local -a tools=(--tool bash --tool curl --tool "$python"
         --add "$($python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')")
     [ $# -gt 0 ] || mapfile -t versions < <(sed -n 's/^\([0-9][0-9.]*\) .*/\1/p' ci/kernels.txt)
@@ -226,8 +228,16 @@ gate_kernel() {
     fi
     for version in "${versions[@]}"; do
         before=("$PASSED" "$FAILED" "$SKIPPED")
-        tests "kernel $version" "kernel-$version.log" scripts/kernel-vm.sh run "$version" --deadline "$VM_DEADLINE" \
-            --env "TAWON_KERNEL=$version" "${tools[@]}" --add "${programs[0]}" "${programs[1]}" --show-output
+        local -a machine=(scripts/kernel-vm.sh run "$version" --deadline "$VM_DEADLINE" --env "TAWON_KERNEL=$version"
+            "${tools[@]}" --add "${programs[0]}" "${programs[1]}" --show-output)
+        tests "kernel $version" "kernel-$version.log" "${machine[@]}"
+        # An emulated machine may stand still for longer than a test waits: one or two get another chance, and are named.
+        mapfile -t failures < <(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$LOGS/kernel-$version.log")
+        if [ ${#failures[@]} -ge 1 ] && [ ${#failures[@]} -le 2 ]; then
+            echo "AGAIN on $version: ${failures[*]}"
+            FAILED=$((FAILED - ${#failures[@]}))
+            tests "kernel $version again" "kernel-$version.again.log" "${machine[@]}" --exact "${failures[@]}"
+        fi
         verifier_cost "$version" "$LOGS/kernel-$version.log"
         check "kernel types of $version" scripts/vmlinux.sh check "$version"
         echo "$(grep -m 1 '^kernel [0-9]' "$LOGS/kernel-$version.log" || echo "kernel $version did not start"):" \
@@ -325,14 +335,15 @@ fuzz_build() {
     [ "$FAILED" -eq 0 ]
 }
 
-# One target for so many seconds, over its kept corpus and what earlier runs found.
+# One target for so many seconds, over its kept corpus and what earlier runs found. FUZZ_SEED=N makes a run that can be
+# repeated.
 fuzz_one() {
     local seconds=$1 target=$2 log=target/fuzz/$2.log dict=()
     [ -e "tests/fuzz/dict/$target" ] && dict=("-dict=tests/fuzz/dict/$target")
     rm -f "target/fuzz/$target.passed"
     mkdir -p "target/fuzz/corpus/$target"
     if timeout -k 10 $((seconds + 120)) "target/fuzz/$HOST/release/$target" "target/fuzz/corpus/$target" \
-        "tests/fuzz/corpus/$target" "${dict[@]}" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 \
+        "tests/fuzz/corpus/$target" "${dict[@]}" -max_total_time="$seconds" -timeout=20 -seed="${FUZZ_SEED:-0}" -rss_limit_mb=1024 \
         -artifact_prefix="target/fuzz/artifacts/$target-" -print_final_stats=1 >"$log" 2>&1; then
         touch "target/fuzz/$target.passed"
         echo "$target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") inputs," \

@@ -416,12 +416,15 @@ fn of_100_000_requests_of_h2load_there_are_100_000_round_trips() {
         listening 8080
         agent '{task: capture, config: {interface: lo, filter: "tcp port 8080"}}, {task: h2}, {task: file, config: {path: /dev/null}}'
         sockets 1
-        h2load -n 100000 -c 8 -m 32 http://127.0.0.1:8080/ > h2load.txt
+        # A tenth at a time: the ring holds that much, however long the machine lets the agent wait.
+        for turn in $(seq 10); do
+            h2load -n 10000 -c 8 -m 32 http://127.0.0.1:8080/ >> h2load.txt
+            until_value 'tawon_sink_records_total{sink="file:/dev/null",status="written"}' $((turn * 10000))
+        done
         until_value h2_flower_flows 0
-        until_value 'tawon_sink_records_total{sink="file:/dev/null",status="written"}' 100000
         stop
         "#,
     );
-    assert!(text(&folder, "h2load.txt").contains("status codes: 100000 2xx, 0 3xx, 0 4xx, 0 5xx"));
+    assert_eq!(text(&folder, "h2load.txt").matches("status codes: 10000 2xx, 0 3xx, 0 4xx, 0 5xx").count(), 10);
     in_order(&folder, 100_000);
 }
