@@ -12,17 +12,17 @@
 #   bench-smoke         every bench once, in its quick mode
 #   fuzz [S [TARGET..]] every fuzz target for S seconds (60), as many at a time as there are processors
 #   kernel [VERSION..]  the kernel tests under each kernel of ci/kernels.txt
-#   all                 those that CI runs, in this order: all but the last three, which are run by themselves
+#   all                 those that CI runs: all but bench-smoke and kernel, which are run by themselves
 #
 # A gate prints its own findings and ends with "N passed, N failed, N skipped"; the exit code is 0 when nothing failed.
 # Logs and build products are kept under target/.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
 
-ALL="fmt clippy shell tree deny bpf docs test"
-# Not in CI yet, and said at its end: the kernel tests fail where the kernel leaves out tracing runs that fall into
-# another (7.2), and benches and fuzz targets have not been seen whole within CI's time.
-APART="bench-smoke fuzz kernel"
+ALL="fmt clippy shell tree deny bpf docs test fuzz"
+# Not in CI yet, and said at its end: under 7.2, emulated, some tests still count a few events that came in the middle
+# of others (5.10, 6.1 and 6.12 pass, 17 minutes for all four); benches have not been seen whole within CI's time.
+APART="bench-smoke kernel"
 GATES="$ALL $APART"
 HOST=x86_64-unknown-linux-gnu
 LOGS=target/ci
