@@ -256,10 +256,10 @@ static __always_inline int accepted(void *ctx, int fd)
 
 	if (!tawon_live.tcp || !sk || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
 		return 0;
-	start = process_start((void *)bpf_get_current_task());
 	flow = bpf_map_lookup_elem(&tawon_sockets, &key);
 	if (!flow) {
 		/* Established before the agent, or the table was full. */
+		start = process_start((void *)bpf_get_current_task());
 		fresh.header.mask = tawon_wanted(TAWON_FLOWS, tgid, start, &fresh.header.flags);
 		if (!fresh.header.mask)
 			return 0;

@@ -1,6 +1,13 @@
 //! Events that come while the program that they are for is running on the same CPU.
 
+use std::net::{TcpListener, TcpStream};
+
 use libbpf_rs::query::ProgInfoIter;
+use tawon::agent::loader::Hooks;
+use tawon::agent::plans::plan;
+use tawon::kernel::abi;
+use tawon::kernel::load::{Module, Plan, Shared, Sizes, Variant};
+use tawon::kernel::stats::Counts;
 
 use crate::agent::Agent;
 use crate::flows::directive;
@@ -49,4 +56,34 @@ fn what_comes_in_the_middle_of_a_program_is_not_missed() {
     if dropped == 0 {
         whole(&records, 2 * PAIRS * CONNECTIONS);
     }
+}
+
+#[test]
+fn a_copy_acts_for_all_that_its_first_does_not_run_for() {
+    const CONNECTIONS: u64 = 23;
+    const ARRIVED: u16 = 2;
+    let firsts = ["tawon_set_state", "tawon_send_reset", "tawon_receive_reset", "tawon_destroy_sock"];
+    let real = plan(Hooks::Flows);
+    let variants: Vec<Variant> = real
+        .variants
+        .iter()
+        .map(|variant| Variant { without: Vec::leak([variant.without, &firsts].concat()), ..*variant })
+        .collect();
+    let plan = Plan { variants: Vec::leak(variants), ..*real };
+    let sizes = Sizes { pages: 64, wakeup: 64, ring_buffer: None, entries: Vec::new() };
+    let mut module = Module::load(&plan, &sizes, &mut Shared::default()).unwrap();
+    module.set_live(&abi::Live { threads: 0, tcp: 1, udp: 0 }).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    for _ in 0..CONNECTIONS {
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        drop((listener.accept().unwrap(), stream));
+    }
+    let mut counts = Counts::new(module.map("tawon_counts").unwrap()).unwrap();
+    counts.read();
+    // Others on the machine may connect meanwhile.
+    assert!(counts.produced(ARRIVED) >= CONNECTIONS, "{}", counts.produced(ARRIVED));
+    // SYN_SENT, ESTABLISHED on both sides, and one change at least to close each.
+    assert!(counts.again(0) >= 5 * CONNECTIONS, "{}", counts.again(0));
+    assert!(counts.again(3) >= CONNECTIONS, "{}", counts.again(3));
+    assert_eq!(module.take_links().detach(), Vec::<String>::new());
 }
