@@ -1,5 +1,5 @@
 //! What `log` and `file` share: each event becomes one line of a batch; a batch goes to the writer
-//! when it is full or its first line has waited long enough.
+//! when it is full, and the writer is woken for several, or when the first line has waited long enough.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(super) struct Lines {
     records: u64,
     /// The present, as `tick` was last told.
     now: Instant,
-    /// When the batch must go; set while there is something in it.
+    /// When the writer must be at it; set while a line waits in the batch or before a writer that sleeps.
     due: Option<Instant>,
 }
 
@@ -29,11 +29,16 @@ impl Lines {
     }
 
     fn hand_over(&mut self) {
-        if self.records > 0 {
-            self.sink.push(&mut self.batch, self.records);
-            self.records = 0;
+        if self.records > 0 && self.sink.push(&mut self.batch, std::mem::take(&mut self.records)) {
+            self.due = None;
         }
-        self.due = None;
+    }
+
+    fn flush(&mut self) {
+        self.hand_over();
+        if self.due.take().is_some() {
+            self.sink.wake();
+        }
     }
 }
 
@@ -46,11 +51,10 @@ impl Task for Lines {
         }
         self.batch.push(b'\n');
         self.records += 1;
+        // Already due where time has passed since the last tick: a lone record does not wait.
+        self.due.get_or_insert(self.now + DELAY);
         if self.batch.len() >= BATCH {
             self.hand_over();
-        } else if self.due.is_none() {
-            // Already due where time has passed since the last tick: a lone record does not wait.
-            self.due = Some(self.now + DELAY);
         }
         next.event(event);
     }
@@ -58,7 +62,7 @@ impl Task for Lines {
     fn tick(&mut self, now: Instant, _next: &mut Next<'_>) {
         self.now = now;
         if self.due.is_some_and(|due| due <= now) {
-            self.hand_over();
+            self.flush();
         }
     }
 
@@ -67,7 +71,7 @@ impl Task for Lines {
     }
 
     fn close(&mut self, _why: End, _now: Instant, _next: &mut Next<'_>) {
-        self.hand_over();
+        self.flush();
     }
 
     fn congested(&self) -> bool {

@@ -44,6 +44,24 @@ fn a_lone_record_is_due_within_50_milliseconds_of_the_loop_s_time() {
 }
 
 #[test]
+fn batches_wake_the_writer_when_they_are_many_or_their_first_line_is_due() {
+    let dir = Dir::new("wake");
+    let path = dir.0.join("records");
+    let mut pipeline = to_file(&path, &[], &context("a"));
+    let lines = || fs::read(&path).unwrap().iter().filter(|byte| **byte == b'\n').count();
+    // 8 MiB: what is left of it when the writer has gone to sleep is less than is worth a wake-up.
+    emit(&mut pipeline, 0..60_000);
+    until(|| lines() >= 50_000);
+    pipeline.tick(Instant(50_000_000));
+    assert_eq!(pipeline.deadline(), None);
+    until(|| lines() == 60_000);
+    // One batch alone.
+    emit(&mut pipeline, 0..1_500);
+    pipeline.tick(Instant(100_000_000));
+    until(|| lines() == 61_500);
+}
+
+#[test]
 fn directives_that_share_a_file_share_its_lines_and_count_their_own() {
     let dir = Dir::new("shared");
     let path = dir.0.join("records");

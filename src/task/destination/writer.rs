@@ -81,6 +81,10 @@ struct Shared {
 #[derive(Default)]
 struct State {
     queue: VecDeque<Batch>,
+    /// Bytes in it.
+    waiting: usize,
+    /// Whether the thread sleeps until it is woken.
+    asleep: bool,
     /// Buffers that were written and can be filled again.
     spare: Vec<Vec<u8>>,
     sinks: usize,
@@ -135,15 +139,15 @@ impl Sink {
     }
 
     /// Hands `records` whole lines over and leaves an empty buffer for the next. Never waits; without
-    /// room they are dropped.
-    pub fn push(&mut self, lines: &mut Vec<u8>, records: u64) {
+    /// room they are dropped. Says whether the writer is at it: else they wait for more, or for `wake`.
+    pub fn push(&mut self, lines: &mut Vec<u8>, records: u64) -> bool {
         let shared = &*self.shared;
         let size = lines.len();
         let full = shared.level.load(Relaxed).saturating_add(size) > shared.limit.load(Relaxed);
         if full || shared.gone.load(Relaxed) {
             self.tally.lose(shared, records);
             lines.clear();
-            return;
+            return true;
         }
         shared.level.fetch_add(size, Relaxed);
         shared.queue_bytes.add(size as i64);
@@ -152,9 +156,21 @@ impl Sink {
         let empty = state.spare.pop().unwrap_or_else(|| Vec::with_capacity(lines.capacity()));
         let lines = std::mem::replace(lines, empty);
         state.queue.push_back(Batch { lines, records, tally: self.tally.clone() });
-        drop(state);
-        shared.wake.notify_one();
+        state.waiting += size;
         self.handed += 1;
+        if state.asleep && state.waiting < WORTH_WAKING.min(shared.limit.load(Relaxed) / 8) {
+            return false;
+        }
+        shared.wake_up(state);
+        true
+    }
+
+    /// What was handed over waits no longer.
+    pub fn wake(&self) {
+        let state = locked(&self.shared.state);
+        if !state.queue.is_empty() {
+            self.shared.wake_up(state);
+        }
     }
 
     /// Whether the queue is half full: a source that can wait should.
@@ -162,9 +178,14 @@ impl Sink {
         !self.gone() && self.shared.level.load(Relaxed) > self.shared.limit.load(Relaxed) / 2
     }
 
-    /// Whether everything handed over is written or lost.
+    /// Whether everything handed over is written or lost. Who asks waits for it, and so does the writer
+    /// no longer.
     pub fn drained(&self) -> bool {
-        self.tally.done.load(Acquire) == self.handed
+        let drained = self.tally.done.load(Acquire) == self.handed;
+        if !drained {
+            self.wake();
+        }
+        drained
     }
 
     /// Whether the reader has gone for good.
@@ -193,6 +214,13 @@ impl Tally {
 }
 
 impl Shared {
+    fn wake_up(&self, mut state: MutexGuard<'_, State>) {
+        if std::mem::take(&mut state.asleep) {
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
     /// The thread: until the last sink has gone and all is written.
     fn run(&self, mut output: Box<dyn Output>) {
         let mut failing = false;
@@ -220,11 +248,14 @@ impl Shared {
             let mut state = locked(&self.state);
             loop {
                 if let Some(batch) = state.queue.pop_front() {
+                    state.waiting -= batch.lines.len();
+                    state.asleep = false;
                     return Some(batch);
                 }
                 if state.sinks == 0 {
                     break;
                 }
+                state.asleep = true;
                 state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             drop(state);
@@ -310,6 +341,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The writers whose threads run.
 static WRITERS: Mutex<Vec<Arc<Shared>>> = Mutex::new(Vec::new());
 
+/// Bytes for which the thread is woken before somebody asks for it: a wake-up costs as much as writing a
+/// few hundred records, and this many still lie in the cache of the core that made them.
+const WORTH_WAKING: usize = 512 << 10;
 /// Buffers kept for reuse, so that in steady state none is made.
 const KEEP_SPARE: usize = 16;
 const KEEP_CAPACITY: usize = 1 << 20;
