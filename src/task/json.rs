@@ -4,48 +4,68 @@
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use base64_simd::{Out, STANDARD};
+use base64_simd::STANDARD;
 
 /// Appends one object.
+#[inline]
 pub fn object(out: &mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {
-    out.push(b'{');
-    fill(&mut Object { out, first: true });
-    out.push(b'}');
+    let at = out.len();
+    fill(&mut Object { out });
+    close(out, at, [b'{', b'}']);
+}
+
+/// Every member and item begins with a comma, so that nothing has to remember which is the first; where
+/// it is, the comma becomes the bracket.
+#[inline]
+fn close(out: &mut Vec<u8>, at: usize, [open, close]: [u8; 2]) {
+    match out.get_mut(at) {
+        Some(comma) => {
+            *comma = open;
+            out.push(close);
+        }
+        None => out.extend_from_slice(&[open, close]),
+    }
 }
 
 /// An object that is being written.
 pub struct Object<'o> {
     out: &'o mut Vec<u8>,
-    first: bool,
 }
 
 impl Object<'_> {
     /// Begins a member and gives the buffer for its value.
+    #[inline]
     pub fn key(&mut self, key: &str) -> &mut Vec<u8> {
         self.member(key, "")
     }
 
+    #[inline]
     pub fn object(&mut self, key: &str, fill: impl FnOnce(&mut Object<'_>)) {
         object(self.key(key), fill);
     }
 
+    #[inline]
     pub fn array(&mut self, key: &str, fill: impl FnOnce(&mut Array<'_>)) {
         array(self.key(key), fill);
     }
 
+    #[inline]
     pub fn number(&mut self, key: &str, value: u64) {
         number(self.key(key), value);
     }
 
+    #[inline]
     pub fn flag(&mut self, key: &str, value: bool) {
         self.key(key).extend_from_slice(if value { b"true" } else { b"false" });
     }
 
     /// Text that needs no escaping: names of the program's own, digits, addresses.
+    #[inline]
     pub fn plain(&mut self, key: &str, value: &str) {
         plain(self.key(key), value.as_bytes());
     }
 
+    #[inline]
     pub fn string(&mut self, key: &str, value: &str) {
         string(self.key(key), value);
     }
@@ -70,18 +90,18 @@ impl Object<'_> {
     }
 
     /// Bytes as lower-case hexadecimal digits.
+    #[inline]
     pub fn hex(&mut self, key: &str, bytes: &[u8]) {
         hex(self.key(key), bytes);
     }
 
     /// As `object`, where filling it may fail: then nothing is left of the member.
     pub fn try_object<E>(&mut self, key: &str, fill: impl FnOnce(&mut Object<'_>) -> Result<(), E>) -> Result<(), E> {
-        let (before, first) = (self.out.len(), self.first);
+        let before = self.out.len();
         let mut filled = Ok(());
         self.object(key, |o| filled = fill(o));
         if filled.is_err() {
             self.out.truncate(before);
-            self.first = first;
         }
         filled
     }
@@ -95,8 +115,7 @@ impl Object<'_> {
     #[inline]
     pub fn member(&mut self, key: &str, suffix: &str) -> &mut Vec<u8> {
         self.out.reserve(key.len() + suffix.len() + 4);
-        self.out.extend_from_slice(if self.first { b"\"" } else { b",\"" });
-        self.first = false;
+        self.out.extend_from_slice(b",\"");
         self.out.extend_from_slice(key.as_bytes());
         if !suffix.is_empty() {
             self.out.extend_from_slice(suffix.as_bytes());
@@ -107,25 +126,23 @@ impl Object<'_> {
 }
 
 /// Appends one array.
+#[inline]
 pub fn array(out: &mut Vec<u8>, fill: impl FnOnce(&mut Array<'_>)) {
-    out.push(b'[');
-    fill(&mut Array { out, first: true });
-    out.push(b']');
+    let at = out.len();
+    fill(&mut Array { out });
+    close(out, at, [b'[', b']']);
 }
 
 /// An array that is being written.
 pub struct Array<'o> {
     out: &'o mut Vec<u8>,
-    first: bool,
 }
 
 impl Array<'_> {
     /// Begins an item and gives the buffer for it.
+    #[inline]
     pub fn item(&mut self) -> &mut Vec<u8> {
-        if !self.first {
-            self.out.push(b',');
-        }
-        self.first = false;
+        self.out.push(b',');
         self.out
     }
 
@@ -143,22 +160,62 @@ pub fn name_or_code(out: &mut Vec<u8>, name: Option<&str>, code: u16) {
     }
 }
 
-pub fn number(out: &mut Vec<u8>, mut value: u64) {
-    if value < 10 {
-        return out.push(b'0' + value as u8);
+#[inline]
+pub fn number(out: &mut Vec<u8>, value: u64) {
+    match value {
+        0..10 => out.push(b'0' + value as u8),
+        10..100 => out.extend_from_slice(pair(value)),
+        100..1000 => {
+            let [tens, ones] = *pair(value % 100);
+            out.extend_from_slice(&[b'0' + (value / 100) as u8, tens, ones]);
+        }
+        _ => long_number(out, value),
     }
+}
+
+/// A number of four digits or more.
+fn long_number(out: &mut Vec<u8>, mut value: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
-    loop {
+    while value >= 10 {
+        at -= 2;
+        digits[at..at + 2].copy_from_slice(pair(value % 100));
+        value /= 100;
+    }
+    if value > 0 {
         at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
+        digits[at] = b'0' + value as u8;
     }
     out.extend_from_slice(&digits[at..]);
 }
+
+/// The last nine digits of a number, as a fraction of a second has them.
+pub fn nine_digits(out: &mut Vec<u8>, value: u32) {
+    let mut digits = [b'0'; 9];
+    let (first, pairs) = digits.split_at_mut(1);
+    let mut rest = u64::from(value);
+    for two in pairs.as_chunks_mut::<2>().0.iter_mut().rev() {
+        *two = *pair(rest % 100);
+        rest /= 100;
+    }
+    first[0] += (rest % 10) as u8;
+    out.extend_from_slice(&digits);
+}
+
+/// The two digits of a number below 100.
+fn pair(value: u64) -> &'static [u8; 2] {
+    &PAIRS[value as usize % PAIRS.len()]
+}
+
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut at = 0;
+    while at < pairs.len() {
+        pairs[at] = [b'0' + at as u8 / 10, b'0' + at as u8 % 10];
+        at += 1;
+    }
+    pairs
+};
 
 /// Bytes between quotes that need no escaping.
 pub fn plain(out: &mut Vec<u8>, value: &[u8]) {
@@ -197,31 +254,73 @@ pub fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Lower-case hexadecimal digits.
 pub fn digits(out: &mut Vec<u8>, bytes: &[u8]) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    out.reserve(bytes.len() * 2);
-    for byte in bytes {
-        out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 0xf)]]);
+    let (eights, rest) = bytes.as_chunks::<8>();
+    for eight in eights {
+        out.extend_from_slice(eight.map(octet).as_flattened());
+    }
+    let (pairs, rest) = rest.as_chunks::<2>();
+    for pair in pairs {
+        out.extend_from_slice(pair.map(octet).as_flattened());
+    }
+    for byte in rest {
+        out.extend_from_slice(&octet(*byte));
     }
 }
 
+/// The two digits of an octet.
+fn octet(byte: u8) -> [u8; 2] {
+    OCTETS[usize::from(byte)]
+}
+
+const OCTETS: [[u8; 2]; 256] = {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut octets = [[0; 2]; 256];
+    let mut at = 0;
+    while at < octets.len() {
+        octets[at] = [HEX[at >> 4], HEX[at & 0xf]];
+        at += 1;
+    }
+    octets
+};
+
 pub fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    // The encoder alone would make room for no more than this.
+    out.reserve(bytes.len().div_ceil(3) * 4 + 2);
     out.push(b'"');
-    let at = out.len();
-    out.resize(at + bytes.len().div_ceil(3) * 4, 0);
-    // The room is exactly that of padded base64: less would be a panic.
-    let _ = STANDARD.encode(bytes, Out::from_slice(&mut out[at..]));
+    STANDARD.encode_append(bytes, out);
     out.push(b'"');
 }
 
 /// An address in dotted decimals, without quotes.
 pub fn ipv4(out: &mut Vec<u8>, address: [u8; 4]) {
-    for (at, byte) in address.into_iter().enumerate() {
-        if at > 0 {
-            out.push(b'.');
-        }
-        number(out, u64::from(byte));
+    // Each part is written whole and cut to what it says, which is less work than to look before.
+    let mut text = [0; 16];
+    let mut end = 0;
+    for byte in address {
+        let (part, length) = DECIMALS[usize::from(byte)];
+        text[end..end + 4].copy_from_slice(&part);
+        end += length;
     }
+    out.extend_from_slice(&text);
+    out.truncate(out.len() - text.len() + end - 1);
 }
+
+/// The decimal digits of an octet with a dot behind, and how long that is.
+const DECIMALS: [([u8; 4], usize); 256] = {
+    let mut decimals = [([0; 4], 0); 256];
+    let mut at = 0;
+    while at < decimals.len() {
+        let digits = [b'0' + (at / 100) as u8, b'0' + (at / 10 % 10) as u8, b'0' + (at % 10) as u8];
+        let [hundreds, tens, ones] = digits;
+        decimals[at] = match at {
+            0..10 => ([ones, b'.', 0, 0], 2),
+            10..100 => ([tens, ones, b'.', 0], 3),
+            _ => ([hundreds, tens, ones, b'.'], 4),
+        };
+        at += 1;
+    }
+    decimals
+};
 
 /// An address as RFC 5952 writes it, without quotes.
 pub fn ipv6(out: &mut Vec<u8>, address: [u8; 16]) {
@@ -236,6 +335,23 @@ pub fn ipv6(out: &mut Vec<u8>, address: [u8; 16]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_and_addresses_are_those_of_the_standard_library() {
+        let steps = (0..20).map(|power| 10_u64.pow(power)).flat_map(|unit| [unit - 1, unit, unit + 1, unit / 4 * 7]);
+        for value in steps.chain(0..2000).chain([u64::MAX - 1, u64::MAX]) {
+            let mut out = Vec::new();
+            number(&mut out, value);
+            assert_eq!(out, value.to_string().as_bytes());
+        }
+        for byte in 0..=u8::MAX {
+            let (mut address, mut code) = (b"<".to_vec(), Vec::new());
+            ipv4(&mut address, [byte, !byte, 10, byte]);
+            assert_eq!(address, format!("<{}", Ipv4Addr::from([byte, !byte, 10, byte])).as_bytes());
+            digits(&mut code, &[byte; 11]);
+            assert_eq!(code, format!("{byte:02x}").repeat(11).as_bytes());
+        }
+    }
 
     #[test]
     fn what_is_written_is_json_and_reads_back_equal() {

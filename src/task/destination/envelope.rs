@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::pipeline::Event;
-use crate::task::Context;
+use crate::task::{Context, json};
 use crate::time::Timestamp;
 
 /// Writes envelopes of one directive.
@@ -80,13 +80,9 @@ impl Envelope {
             self.second = Some(second);
         }
         out.extend_from_slice(&self.text);
-        let mut digits = *b".000000000Z";
-        let mut rest = at.0 % NANOS;
-        for digit in digits[1..10].iter_mut().rev() {
-            *digit = b'0' + (rest % 10) as u8;
-            rest /= 10;
-        }
-        out.extend_from_slice(&digits);
+        out.push(b'.');
+        json::nine_digits(out, (at.0 % NANOS) as u32);
+        out.push(b'Z');
     }
 }
 
