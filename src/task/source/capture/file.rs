@@ -5,6 +5,7 @@
 
 use std::io::{self, Read};
 
+use super::ahead::Blocks;
 use super::record::Interface;
 
 /// A frame of a file, lent until the next is read.
@@ -79,9 +80,20 @@ enum Format {
     Pcapng,
 }
 
+impl<R: Read + Send + 'static> Reader<R> {
+    /// Reads the file's header. Where the file is large a thread reads ahead.
+    pub fn ahead(source: R) -> Result<Reader<R>, Error> {
+        Reader::of(Blocks::ahead(source))
+    }
+}
+
 impl<R: Read> Reader<R> {
     /// Reads the file's header.
     pub fn new(source: R) -> Result<Reader<R>, Error> {
+        Reader::of(Blocks::new(source))
+    }
+
+    fn of(source: Blocks<R>) -> Result<Reader<R>, Error> {
         let mut input = Input::new(source);
         let magic: [u8; 4] = match input.peek(4).map_err(Error::of_header)?.and_then(|bytes| bytes.first_chunk()) {
             Some(magic) => *magic,
@@ -114,7 +126,7 @@ impl<R: Read> Reader<R> {
         };
         let Some(Found { length, captured, time, interface }) = found else { return Ok(None) };
         self.last_time = time;
-        let at = self.input.base;
+        let at = self.input.before();
         let Some(Described { interface, link_type, .. }) = self.interfaces.get(interface) else {
             return Err(Error::Corrupt("a frame of an unknown interface", at));
         };
@@ -336,24 +348,29 @@ impl Fields<'_> {
 
 /// A buffered input whose next bytes can be lent as one slice.
 struct Input<R> {
-    source: R,
+    source: Blocks<R>,
     buffer: Vec<u8>,
     from: usize,
     to: usize,
-    /// Of the first byte of the buffer in the file.
-    base: u64,
+    /// Of the file, read so far.
+    read: u64,
     /// Bytes to leave behind before the next read: those lent last.
     behind: usize,
 }
 
 impl<R: Read> Input<R> {
-    fn new(source: R) -> Input<R> {
-        Input { source, buffer: vec![0; BUFFER], from: 0, to: 0, base: 0, behind: 0 }
+    fn new(source: Blocks<R>) -> Input<R> {
+        Input { source, buffer: Vec::new(), from: 0, to: 0, read: 0, behind: 0 }
     }
 
     fn position(&mut self) -> u64 {
         self.settle();
-        self.base + self.from as u64
+        self.before()
+    }
+
+    /// Where in the file the bytes stand that are lent, or come next.
+    fn before(&self) -> u64 {
+        self.read - (self.to - self.from) as u64
     }
 
     /// The next `count` bytes, which stay; None at the end of the file.
@@ -362,7 +379,7 @@ impl<R: Read> Input<R> {
         match self.fill(count)? {
             true => Ok(self.buffer.get(self.from..self.to)),
             false if self.from == self.to => Ok(None),
-            false => Err(Error::Cut(self.base + self.from as u64)),
+            false => Err(Error::Cut(self.before())),
         }
     }
 
@@ -380,7 +397,7 @@ impl<R: Read> Input<R> {
                 self.behind = count;
                 Ok(())
             }
-            false => Err(Error::Cut(self.base + self.from as u64)),
+            false => Err(Error::Cut(self.before())),
         }
     }
 
@@ -398,7 +415,7 @@ impl<R: Read> Input<R> {
         self.settle();
         while count > 0 {
             if self.from == self.to && !self.fill(1)? {
-                return Err(Error::Cut(self.base + self.from as u64));
+                return Err(Error::Cut(self.before()));
             }
             let step = ((self.to - self.from) as u64).min(count);
             self.from += step as usize;
@@ -421,18 +438,10 @@ impl<R: Read> Input<R> {
     }
 
     fn refill(&mut self, count: usize) -> Result<bool, Error> {
-        self.buffer.copy_within(self.from..self.to, 0);
-        self.base += self.from as u64;
-        (self.from, self.to) = (0, self.to - self.from);
-        if self.buffer.len() < count {
-            self.buffer.resize(count, 0);
-        }
-        while self.to < count {
-            match self.source.read(&mut self.buffer[self.to..]) {
-                Ok(0) => return Ok(false),
-                Ok(read) => self.to += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::Io(error)),
+        while self.to - self.from < count {
+            match self.source.more(&mut self.buffer, &mut self.from, &mut self.to).map_err(Error::Io)? {
+                0 => return Ok(false),
+                read => self.read += read as u64,
             }
         }
         Ok(true)
@@ -447,7 +456,6 @@ const SIMPLE: u32 = 3;
 const ENHANCED: u32 = 6;
 
 const NANOS: u64 = 1_000_000_000;
-const BUFFER: usize = 1 << 20;
 /// Of a frame or block; libpcap's own bound for a frame is 256 KiB.
 const LARGEST: u32 = 16 << 20;
 const INTERFACES: usize = 65_536;

@@ -2,6 +2,7 @@
 //! it polls the descriptors and calls `readable`, or calls `batch` until the file ends. Nothing here
 //! blocks but opening. Frames of the agent's own sockets are left out, and counted.
 
+mod ahead;
 pub mod file;
 pub mod live;
 mod own;
@@ -183,7 +184,7 @@ struct Replay {
 impl Replay {
     fn open(path: &str, filter: Option<String>, snaplen: u32) -> Result<Replay, String> {
         let file = File::open(path).map_err(|error| format!("cannot open {path}: {error}"))?;
-        let reader = file::Reader::new(file).map_err(|error| format!("{path} {error}"))?;
+        let reader = file::Reader::ahead(file).map_err(|error| format!("{path} {error}"))?;
         let filter = filter.map(Filter::new).transpose()?;
         let path = path.to_owned();
         Ok(Replay { path, reader, filter, snaplen, time: Instant(0), ticked: None })
