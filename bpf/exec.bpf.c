@@ -17,10 +17,11 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define ERROR_EXEC_ARGS_READ 6
 #define ERROR_EXEC_SCRATCH 7
 
-/* Pairs of a program and its copy, which only kernels since 7.0 need; src/agent/plans.rs names them. */
-#define PAIR_NEWTASK 0
-#define PAIR_SCHED_EXEC 1
-#define PAIR_SCHED_EXIT 2
+/* Programs that have a copy, which only kernels since 7.0 need; src/agent/plans.rs names them. */
+#define COPIED_NEWTASK 0
+#define COPIED_SCHED_EXEC 1
+#define COPIED_SCHED_EXIT 2
+#define COPIED_RENAME 3
 
 struct scratch {
 	volatile __u64 at; /* where put_path and put_cgroup have got to */
@@ -116,14 +117,14 @@ static __always_inline int newtask(void *ctx, struct task_struct *child)
 SEC("tp_btf/task_newtask")
 int BPF_PROG(tawon_newtask, struct task_struct *child, __u64 clone_flags)
 {
-	tawon_runs(ctx, PAIR_NEWTASK);
+	tawon_runs(ctx, COPIED_NEWTASK);
 	return newtask(ctx, child);
 }
 
 SEC("tp_btf/task_newtask")
 int BPF_PROG(tawon_newtask_again, struct task_struct *child, __u64 clone_flags)
 {
-	return tawon_left_out(ctx, PAIR_NEWTASK) ? newtask(ctx, child) : 0;
+	return tawon_left_out(ctx, COPIED_NEWTASK, 0) ? newtask(ctx, child) : 0;
 }
 
 /* Components of a path, innermost first, each ended by a zero byte, behind `at`; returns where they
@@ -278,14 +279,14 @@ static __always_inline int sched_exec(void *ctx, struct task_struct *task, __u32
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(tawon_sched_exec, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
 {
-	tawon_runs(ctx, PAIR_SCHED_EXEC);
+	tawon_runs(ctx, COPIED_SCHED_EXEC);
 	return sched_exec(ctx, task, 0);
 }
 
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(tawon_sched_exec_again, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
 {
-	return tawon_left_out(ctx, PAIR_SCHED_EXEC) ? sched_exec(ctx, task, 1) : 0;
+	return tawon_left_out(ctx, COPIED_SCHED_EXEC, 0) ? sched_exec(ctx, task, 1) : 0;
 }
 
 /* sched_process_exit, since 2.6.23: signal->live has been counted down already, so the thread that sees
@@ -331,19 +332,18 @@ static __always_inline int sched_exit(void *ctx, struct task_struct *task)
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(tawon_sched_exit, struct task_struct *task)
 {
-	tawon_runs(ctx, PAIR_SCHED_EXIT);
+	tawon_runs(ctx, COPIED_SCHED_EXIT);
 	return sched_exit(ctx, task);
 }
 
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(tawon_sched_exit_again, struct task_struct *task)
 {
-	return tawon_left_out(ctx, PAIR_SCHED_EXIT) ? sched_exit(ctx, task) : 0;
+	return tawon_left_out(ctx, COPIED_SCHED_EXIT, 0) ? sched_exit(ctx, task) : 0;
 }
 
 /* task_rename, since 3.8. Exec's own rename is left out: the exec record brings the name. */
-SEC("tp_btf/task_rename")
-int BPF_PROG(tawon_rename, struct task_struct *task, const char *comm)
+static __always_inline int renamed(void *ctx, struct task_struct *task, const char *comm)
 {
 	struct tawon_exec exec = {};
 	__u32 tgid = BPF_CORE_READ(task, tgid);
@@ -358,6 +358,19 @@ int BPF_PROG(tawon_rename, struct task_struct *task, const char *comm)
 	bpf_probe_read_kernel_str(exec.comm, sizeof(exec.comm), comm);
 	tawon_emit(ctx, &exec.header, sizeof(exec), ERROR_RENAME_OUTPUT);
 	return 0;
+}
+
+SEC("tp_btf/task_rename")
+int BPF_PROG(tawon_rename, struct task_struct *task, const char *comm)
+{
+	tawon_runs(ctx, COPIED_RENAME);
+	return renamed(ctx, task, comm);
+}
+
+SEC("tp_btf/task_rename")
+int BPF_PROG(tawon_rename_again, struct task_struct *task, const char *comm)
+{
+	return tawon_left_out(ctx, COPIED_RENAME, 0) ? renamed(ctx, task, comm) : 0;
 }
 
 /* Every process that is there already: gives it an entry, and tells user space which they are. */

@@ -7,76 +7,96 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* Pairs of a program and its copy; src/agent/plans.rs names them. */
-#define PAIR_SET_STATE 0
-#define PAIR_SEND_RESET 1
-#define PAIR_RECEIVE_RESET 2
-#define PAIR_DESTROY_SOCK 3
+/* Programs that have copies; src/agent/plans.rs names them. */
+#define COPIED_SET_STATE 0
+#define COPIED_SEND_RESET 1
+#define COPIED_RECEIVE_RESET 2
+#define COPIED_DESTROY_SOCK 3
+
+/* Since 5.5, where the kernel lets trampolines be made: whoever accepts, by whatever way. First, since a kernel
+ * that does not then says so before it has looked at anything else. */
+SEC("fexit/inet_csk_accept")
+int tawon_csk_accept(__u64 *ctx)
+{
+	return accepted(ctx, csk_accepted(ctx));
+}
 
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(tawon_set_state, const struct sock *sk, int old, int new)
 {
-	tawon_runs(ctx, PAIR_SET_STATE);
+	tawon_runs(ctx, COPIED_SET_STATE);
 	return set_state(ctx, sk, old, new);
 }
 
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(tawon_set_state_again, const struct sock *sk, int old, int new)
 {
-	return tawon_left_out(ctx, PAIR_SET_STATE) ? set_state(ctx, sk, old, new) : 0;
+	return tawon_left_out(ctx, COPIED_SET_STATE, tawon_config.preemptible) ? set_state(ctx, sk, old, new) : 0;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(tawon_set_state_third, const struct sock *sk, int old, int new)
+{
+	return tawon_left_out(ctx, COPIED_SET_STATE, 1) ? set_state(ctx, sk, old, new) : 0;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(tawon_set_state_fourth, const struct sock *sk, int old, int new)
+{
+	return tawon_left_out(ctx, COPIED_SET_STATE, 0) ? set_state(ctx, sk, old, new) : 0;
 }
 
 SEC("tp_btf/tcp_send_reset")
 int BPF_PROG(tawon_send_reset, const struct sock *sk)
 {
-	tawon_runs(ctx, PAIR_SEND_RESET);
+	tawon_runs(ctx, COPIED_SEND_RESET);
 	return send_reset(ctx, sk);
 }
 
 SEC("tp_btf/tcp_send_reset")
 int BPF_PROG(tawon_send_reset_again, const struct sock *sk)
 {
-	return tawon_left_out(ctx, PAIR_SEND_RESET) ? send_reset(ctx, sk) : 0;
+	return tawon_left_out(ctx, COPIED_SEND_RESET, 0) ? send_reset(ctx, sk) : 0;
 }
 
 SEC("tp_btf/tcp_receive_reset")
 int BPF_PROG(tawon_receive_reset, const struct sock *sk)
 {
-	tawon_runs(ctx, PAIR_RECEIVE_RESET);
+	tawon_runs(ctx, COPIED_RECEIVE_RESET);
 	return receive_reset(ctx, sk);
 }
 
 SEC("tp_btf/tcp_receive_reset")
 int BPF_PROG(tawon_receive_reset_again, const struct sock *sk)
 {
-	return tawon_left_out(ctx, PAIR_RECEIVE_RESET) ? receive_reset(ctx, sk) : 0;
+	return tawon_left_out(ctx, COPIED_RECEIVE_RESET, 0) ? receive_reset(ctx, sk) : 0;
 }
 
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(tawon_destroy_sock, const struct sock *sk)
 {
-	tawon_runs(ctx, PAIR_DESTROY_SOCK);
+	tawon_runs(ctx, COPIED_DESTROY_SOCK);
 	return destroy_sock(ctx, sk);
 }
 
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(tawon_destroy_sock_again, const struct sock *sk)
 {
-	return tawon_left_out(ctx, PAIR_DESTROY_SOCK) ? destroy_sock(ctx, sk) : 0;
+	return tawon_left_out(ctx, COPIED_DESTROY_SOCK, 0) ? destroy_sock(ctx, sk) : 0;
 }
 
-/* The syscalls' exits, since inet_csk_accept needs fexit, which some kernels refuse. Miss 32-bit callers
- * and io_uring: their connections are claimed when they are closed. */
+/* The syscalls' exits: for what tawon_csk_accept was left out of or came too early for, and in its place where the
+ * kernel refuses it. They miss 32-bit callers and io_uring, whose connections are then claimed when they are closed. */
 SEC("tp/syscalls/sys_exit_accept4")
 int tawon_accept4(struct trace_event_raw_sys_exit *ctx)
 {
-	return accepted(ctx, ctx->ret);
+	return accepted(ctx, socket_of(ctx->ret));
 }
 
 SEC("tp/syscalls/sys_exit_accept")
 int tawon_accept(struct trace_event_raw_sys_exit *ctx)
 {
-	return accepted(ctx, ctx->ret);
+	return accepted(ctx, socket_of(ctx->ret));
 }
 
 /* sock_send_length and sock_recv_length, since 6.3: behind the operation, in its process. */

@@ -26,6 +26,22 @@
 #define SIGNAL_GROUP_EXIT 0x00000004
 #define SOCK_DONE 1
 
+/* What inet_csk_accept returned: it stands behind the arguments, of which there are two since 6.10, four before. */
+static __always_inline struct sock *csk_accepted(__u64 *ctx)
+{
+	__u64 sk;
+
+	if (bpf_core_type_exists(struct proto_accept_arg)) {
+		sk = ctx[2];
+		/* Else the compiler makes one access out of the two, at a place that the verifier does not know. */
+		barrier_var(sk);
+		return (void *)sk;
+	}
+	sk = ctx[4];
+	barrier_var(sk);
+	return (void *)sk;
+}
+
 /* kernfs_node's parent has another name since 6.15. */
 static __always_inline struct kernfs_node *kernfs_parent(struct kernfs_node *node)
 {

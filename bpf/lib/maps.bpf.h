@@ -39,8 +39,8 @@ struct {
 } tawon_ring SEC(".maps");
 
 /* Counts per CPU: what was produced and what found no room, by kind; then what went wrong, by the
- * numbers that each source gives to its errors; then, by pair of programs, what the second was run for since
- * the first was not (again.bpf.h). */
+ * numbers that each source gives to its errors; then, by program, what its copies acted for since it was
+ * not run (again.bpf.h). */
 #define TAWON_COUNT_PRODUCED 0
 #define TAWON_COUNT_LOST 16
 #define TAWON_COUNT_ERROR 32

@@ -247,9 +247,9 @@ static __always_inline int destroy_sock(void *ctx, const struct sock *sk)
 	return 0;
 }
 
-static __always_inline int accepted(void *ctx, int fd)
+/* Somebody got a connection from a listener. */
+static __always_inline int accepted(void *ctx, const struct sock *sk)
 {
-	struct sock *sk = fd < 0 ? NULL : socket_of(fd);
 	struct tawon_flow *flow, fresh = {};
 	__u64 start, key = (__u64)sk;
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
@@ -258,6 +258,9 @@ static __always_inline int accepted(void *ctx, int fd)
 		return 0;
 	flow = bpf_map_lookup_elem(&tawon_sockets, &key);
 	if (!flow) {
+		/* In the queue, but not established yet: whoever looks next will know it. */
+		if (BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_SYN_RECV)
+			return 0;
 		/* Established before the agent, or the table was full. */
 		start = process_start((void *)bpf_get_current_task());
 		fresh.header.mask = tawon_wanted(TAWON_FLOWS, tgid, start, &fresh.header.flags);

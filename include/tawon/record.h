@@ -36,6 +36,7 @@ struct tawon_config {
 	__u32 ring_buffer; /* 1: the BPF ring buffer in place of the perf event array */
 	__u32 wakeup_bytes; /* of the ring buffer: wake the reader once so much waits */
 	__u32 agent; /* the agent's own tgid: never watched */
+	__u32 preemptible; /* 1: tasks may give way in the middle of a program (since 7.0) */
 };
 
 /* What user space may set at any time. */

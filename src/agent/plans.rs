@@ -3,6 +3,7 @@
 
 use super::loader::Hooks;
 use crate::kernel::abi;
+use crate::kernel::features::PREEMPTIBLE;
 use crate::kernel::load::{Plan, Variant};
 
 pub fn plan(hooks: Hooks) -> &'static Plan {
@@ -59,37 +60,37 @@ pub fn errors(hooks: Hooks) -> &'static [(&'static str, &'static str)] {
     }
 }
 
-/// Programs that have a copy for the events that they are left out of, in the order of their pair's number.
-fn pairs(hooks: Hooks) -> &'static [(&'static str, &'static str)] {
+/// Programs that have copies for the events that they are left out of, in the order of their numbers.
+fn copied(hooks: Hooks) -> &'static [(&'static str, &'static [&'static str])] {
     match hooks {
         Hooks::Exec => &[
-            ("tawon_newtask", "tawon_newtask_again"),
-            ("tawon_sched_exec", "tawon_sched_exec_again"),
-            ("tawon_sched_exit", "tawon_sched_exit_again"),
+            ("tawon_newtask", &["tawon_newtask_again"]),
+            ("tawon_sched_exec", &["tawon_sched_exec_again"]),
+            ("tawon_sched_exit", &["tawon_sched_exit_again"]),
+            ("tawon_rename", &["tawon_rename_again"]),
         ],
         Hooks::Flows => &[
-            ("tawon_set_state", "tawon_set_state_again"),
-            ("tawon_send_reset", "tawon_send_reset_again"),
-            ("tawon_receive_reset", "tawon_receive_reset_again"),
-            ("tawon_destroy_sock", "tawon_destroy_sock_again"),
+            ("tawon_set_state", &["tawon_set_state_again", "tawon_set_state_third", "tawon_set_state_fourth"]),
+            ("tawon_send_reset", &["tawon_send_reset_again"]),
+            ("tawon_receive_reset", &["tawon_receive_reset_again"]),
+            ("tawon_destroy_sock", &["tawon_destroy_sock_again"]),
         ],
     }
 }
 
-/// How many events were missed by a program that the kernel left out of `left_out`: those that its copy was run for
-/// are not, and what a copy is left out of its first has seen or is missed by. `again` counts a pair's second runs.
+/// How many events were missed by a program that the kernel left out of `left_out`: those that a copy acted for
+/// are not, and what a copy is left out of somebody before it has acted for or is missed by it. `again` counts, by
+/// the program's number, what its copies acted for.
 pub fn missed(hooks: Hooks, program: &str, left_out: u64, again: impl Fn(u32) -> u64) -> u64 {
-    match pairs(hooks).iter().zip(0..).find(|((first, copy), _)| program == *first || program == *copy) {
+    let is = |(first, copies): (&str, &[&str])| first == program || copies.contains(&program);
+    match copied(hooks).iter().zip(0..).find(|(names, _)| is(**names)) {
         None => left_out,
-        Some(((first, _), pair)) if program == *first => left_out.saturating_sub(again(pair)),
+        Some(((first, _), number)) if program == *first => left_out.saturating_sub(again(number)),
         Some(_) => 0,
     }
 }
 
 static SHARED: &[&str] = &["tawon_watched", "tawon_default", "tawon_sockets"];
-
-/// From here on a task may give way to another in the middle of a tracing program.
-const PREEMPTIBLE: (u32, u32) = (7, 0);
 
 static EXEC: Plan = Plan {
     module: "exec",
@@ -99,16 +100,29 @@ static EXEC: Plan = Plan {
         ("tawon_newtask_again", PREEMPTIBLE),
         ("tawon_sched_exec_again", PREEMPTIBLE),
         ("tawon_sched_exit_again", PREEMPTIBLE),
+        ("tawon_rename_again", PREEMPTIBLE),
     ],
     variants: &[Variant { name: "tp_btf", without: &[], optional: &[], misses: "" }],
 };
 
+/// Programs of `flows` that do the same in different ways, or that a kernel or its privileges may not allow.
+const ACCEPTED_BY_FEXIT: &[&str] = &["tawon_csk_accept"];
+const OWNERS_BY_TRACEPOINT: &[&str] = &["tawon_sent", "tawon_received"];
 const OWNERS_BY_FENTRY: &[&str] =
     &["tawon_udp_sendmsg", "tawon_udpv6_sendmsg", "tawon_udp_recvmsg", "tawon_udpv6_recvmsg"];
+const EXISTING: &[&str] = &["tawon_existing"];
+const DATAGRAMS: &[&str] = &["tawon_egress", "tawon_ingress", "tawon_sock_release"];
 
-const FLOWS_OPTIONAL: &[(&str, &str)] = &[
+const ACCEPTS_ALONE: &[(&str, &str)] = &[
     ("tawon_accept4", "who accepts with accept4(2): tracefs is not there or not readable"),
     ("tawon_accept", "who accepts with accept(2): tracefs is not there or not readable"),
+];
+/// Beside fexit, which now and then comes too early.
+const ACCEPTS_BESIDE: &[(&str, &str)] = &[
+    ("tawon_accept4", "who accepted a few connections, until they are closed: tracefs is not there or not readable"),
+    ("tawon_accept", "who accepted a few connections, until they are closed: tracefs is not there or not readable"),
+];
+const BY_CGROUP: &[(&str, &str)] = &[
     ("tawon_egress", "UDP: needs CAP_NET_ADMIN and a cgroup version 2 hierarchy"),
     ("tawon_ingress", "UDP: needs CAP_NET_ADMIN and a cgroup version 2 hierarchy"),
     ("tawon_sock_release", "the end of UDP flows at close: needs CAP_NET_ADMIN and a cgroup version 2 hierarchy"),
@@ -118,40 +132,36 @@ static FLOWS: Plan = Plan {
     module: "flows",
     object: abi::FLOWS,
     shared: SHARED,
-    since: &[],
+    since: &[("tawon_set_state_third", PREEMPTIBLE), ("tawon_set_state_fourth", PREEMPTIBLE)],
     variants: &[
         Variant {
+            name: "fexit and sock_send_length",
+            without: &[OWNERS_BY_FENTRY],
+            optional: &[ACCEPTS_BESIDE, BY_CGROUP],
+            misses: "UDP counts datagrams that arrived, also if nobody read them",
+        },
+        Variant {
             name: "sock_send_length",
-            without: OWNERS_BY_FENTRY,
-            optional: FLOWS_OPTIONAL,
+            without: &[OWNERS_BY_FENTRY, ACCEPTED_BY_FEXIT],
+            optional: &[ACCEPTS_ALONE, BY_CGROUP],
             misses: "UDP counts datagrams that arrived, also if nobody read them; accepts by 32-bit programs and io_uring are nobody's until they are closed",
         },
         Variant {
-            name: "fentry",
-            without: &["tawon_sent", "tawon_received"],
-            optional: FLOWS_OPTIONAL,
-            misses: "UDP counts datagrams that arrived, also if nobody read them; accepts by 32-bit programs and io_uring are nobody's until they are closed",
+            name: "fexit and fentry",
+            without: &[OWNERS_BY_TRACEPOINT],
+            optional: &[ACCEPTS_BESIDE, BY_CGROUP],
+            misses: "UDP counts datagrams that arrived, also if nobody read them",
         },
         Variant {
-            name: "fentry, no socket iterator",
-            without: &["tawon_sent", "tawon_received", "tawon_existing"],
-            optional: FLOWS_OPTIONAL,
+            name: "fexit and fentry, no socket iterator",
+            without: &[OWNERS_BY_TRACEPOINT, EXISTING],
+            optional: &[ACCEPTS_BESIDE, BY_CGROUP],
             misses: "connections that were open before the agent are seen only when they are accepted or end",
         },
         Variant {
             name: "TCP alone",
-            without: &[
-                "tawon_egress",
-                "tawon_ingress",
-                "tawon_sock_release",
-                "tawon_sent",
-                "tawon_received",
-                "tawon_udp_sendmsg",
-                "tawon_udpv6_sendmsg",
-                "tawon_udp_recvmsg",
-                "tawon_udpv6_recvmsg",
-            ],
-            optional: FLOWS_OPTIONAL,
+            without: &[ACCEPTED_BY_FEXIT, DATAGRAMS, OWNERS_BY_TRACEPOINT, OWNERS_BY_FENTRY],
+            optional: &[ACCEPTS_ALONE, BY_CGROUP],
             misses: "UDP: needs CAP_NET_ADMIN",
         },
     ],
@@ -168,11 +178,12 @@ mod tests {
             ("tawon_destroy_sock", 23, 3),
             ("tawon_destroy_sock", 19, 0),
             ("tawon_destroy_sock_again", 5, 0),
+            ("tawon_set_state_fourth", 5, 0),
             ("tawon_set_state", 5, 5),
             ("tawon_sent", 4, 4),
         ] {
             assert_eq!(missed(Hooks::Flows, program, left_out, again), expected, "{program}");
         }
-        assert_eq!(missed(Hooks::Exec, "tawon_rename", 2, again), 2);
+        assert_eq!(missed(Hooks::Exec, "tawon_rename", 23, again), 3);
     }
 }

@@ -11,6 +11,9 @@ pub fn release() -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
+/// From here on a task may give way to another in the middle of a tracing program.
+pub const PREEMPTIBLE: (u32, u32) = (7, 0);
+
 /// What is known without loading anything.
 pub struct Features {
     pub release: String,

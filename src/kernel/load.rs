@@ -9,6 +9,7 @@ use std::time::Instant;
 use libbpf_rs::{Link, MapCore, MapHandle, Object, ObjectBuilder, OpenObject, ProgramType};
 
 use super::abi;
+use super::features;
 use super::iter::Walk;
 use super::ring::{RingBuffer, Rings};
 
@@ -29,10 +30,10 @@ pub struct Plan {
 pub struct Variant {
     /// What it does, for `tawon doctor` and the log.
     pub name: &'static str,
-    /// Programs that are left out.
-    pub without: &'static [&'static str],
-    /// Programs whose attach may fail, with what is missed then.
-    pub optional: &'static [(&'static str, &'static str)],
+    /// Programs that are left out, in groups.
+    pub without: &'static [&'static [&'static str]],
+    /// Programs whose attach may fail, with what is missed then, in groups.
+    pub optional: &'static [&'static [(&'static str, &'static str)]],
     /// What this way does not see; empty for the best.
     pub misses: &'static str,
 }
@@ -93,7 +94,7 @@ impl Module {
             Some(forced) => forced,
             None => perf_refused(),
         };
-        let mut last = None;
+        let (mut last, mut unattached) = (None, None);
         for variant in plan.variants {
             let begun = Instant::now();
             match load_variant(plan, variant, sizes, shared, ring_buffer) {
@@ -104,7 +105,17 @@ impl Module {
                         variant.name,
                         begun.elapsed().as_millis()
                     );
-                    return attach(plan, variant, object, sizes, ring_buffer);
+                    match attach(plan, variant, object, sizes, ring_buffer) {
+                        Ok(module) => return Ok(module),
+                        Err(error) => {
+                            log::debug!(
+                                "variant is not attached module={} variant={:?} error={error}",
+                                plan.module,
+                                variant.name
+                            );
+                            unattached = Some(error);
+                        }
+                    }
                 }
                 Err(error) => {
                     log::debug!(
@@ -116,8 +127,12 @@ impl Module {
                 }
             }
         }
+        // It came further than those that did not load.
+        if let Some(error) = unattached {
+            return Err(error);
+        }
         let mut error = last.map_or_else(|| "no variant".to_owned(), |error| error.to_string());
-        let obstacles = super::features::Features::read().obstacles();
+        let obstacles = features::Features::read().obstacles();
         if obstacles.is_empty() {
             error += "; tawon doctor tells more";
         } else {
@@ -172,7 +187,7 @@ impl Module {
     pub fn missed(&self) -> Vec<String> {
         let variant = Some(self.variant.misses).filter(|misses| !misses.is_empty());
         let is_unattached = |program: &str| self.unattached.iter().any(|(unattached, _)| unattached == program);
-        let optional = self.variant.optional.iter().filter(|(program, _)| is_unattached(program));
+        let optional = self.variant.optional.iter().copied().flatten().filter(|(program, _)| is_unattached(program));
         variant.into_iter().chain(optional.map(|(_, misses)| *misses)).map(str::to_owned).collect()
     }
 
@@ -210,8 +225,13 @@ fn load_variant(
     ring_buffer: bool,
 ) -> Result<Object, libbpf_rs::Error> {
     let mut open: OpenObject = ObjectBuilder::default().name(plan.module)?.open_memory(plan.object)?;
-    let config =
-        abi::Config { ring_buffer: u32::from(ring_buffer), wakeup_bytes: 64 * sizes.wakeup, agent: std::process::id() };
+    let release = features::release();
+    let config = abi::Config {
+        ring_buffer: u32::from(ring_buffer),
+        wakeup_bytes: 64 * sizes.wakeup,
+        agent: std::process::id(),
+        preemptible: u32::from(release >= features::PREEMPTIBLE),
+    };
     for mut map in open.maps_mut() {
         let name = map.name().to_string_lossy().into_owned();
         if let Some((_, fd)) = shared.0.iter().find(|(shared, _)| *shared == name) {
@@ -229,11 +249,10 @@ fn load_variant(
             _ => {}
         }
     }
-    let release = super::features::release();
     for mut program in open.progs_mut() {
         let name = program.name().to_string_lossy().into_owned();
         let later = plan.since.iter().any(|(program, since)| *program == name && release < *since);
-        if later || variant.without.contains(&name.as_str()) {
+        if later || variant.without.iter().any(|group| group.contains(&name.as_str())) {
             program.set_autoload(false);
         }
     }
@@ -279,7 +298,7 @@ fn attach(
         match linked {
             Ok(link) => module.links.push((name, link)),
             Err(error) => {
-                if !variant.optional.iter().any(|(optional, _)| *optional == name) {
+                if !variant.optional.iter().copied().flatten().any(|(optional, _)| *optional == name) {
                     required.get_or_insert_with(|| (section, error.clone()));
                 }
                 module.unattached.push((name, error));

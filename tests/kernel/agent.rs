@@ -259,6 +259,14 @@ impl Scrape {
         self.0.iter().filter(|(series, value)| named(series) && **value != 0.0).map(|(s, v)| (&**s, *v)).collect()
     }
 
+    /// What went wrong in the kernel, but for events left out that are made good later: an accept is told of at the
+    /// close, an owner of datagrams at the next one.
+    pub fn missed(&self) -> Vec<(&str, f64)> {
+        let later = ["_accept", "tawon_sent", "tawon_received"];
+        let made_good = |s: &str| s.contains("recursion_miss") && later.iter().any(|program| s.contains(program));
+        self.nonzero("tawon_bpf_errors_total").into_iter().filter(|(series, _)| !made_good(series)).collect()
+    }
+
     /// What the kernel side of a module produced of a kind.
     pub fn produced(&self, module: &str, kind: &str) -> f64 {
         self.value(&format!("tawon_bpf_records_total{{kind=\"{kind}\",module=\"{module}\"}}"))

@@ -81,7 +81,7 @@ fn a_thousand_reloads_leave_a_shared_directive_and_the_machine_as_they_were() {
         assert!(std::time::Instant::now() < end, "{difference}");
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
-    assert_eq!(agent.scrape().nonzero("tawon_bpf_errors_total"), []);
+    assert_eq!(agent.scrape().missed(), []);
     let records = agent.stop();
     assert!(records.iter().all(|record| record.directive == "shared"));
     whole(&records, 2 * done);

@@ -361,6 +361,10 @@ struct tcp_sock {
 	struct minmax rtt_min;
 };
 
+struct proto_accept_arg { /* since 6.10 */
+	int err;
+};
+
 struct mptcp_sock { /* not where MPTCP is not built in */
 	struct sock *first;
 };
