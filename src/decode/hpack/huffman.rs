@@ -14,57 +14,49 @@ pub const fn bound(length: usize) -> usize {
 /// bytes it became. Padding must be the start of the end-of-string code and shorter than a byte
 /// (RFC 7541 section 5.2).
 pub fn decode(from: &[u8], to: &mut [u8]) -> Result<usize, Error> {
-    let total = from.len() * 8;
     let (mut bit, mut out) = (0, 0);
     // Whole words: four look-ups take at most 48 of the 57 bits or more that a word still has.
     while let Some(word) = from.get(bit / 8..).and_then(|rest| rest.first_chunk::<8>()) {
         let mut word = u64::from_be_bytes(*word) << (bit % 8);
         for turn in 0..4 {
-            let pair = PAIRS[(word >> (64 - WINDOW)) as usize];
-            if pair.count == 0 {
+            let pair = pair(word);
+            if pair.bits() == 0 {
                 // Only a fresh word has all the bits of the longest code.
                 if turn > 0 {
                     break;
                 }
                 let (symbol, length) = long(word)?;
-                let slot = to.get_mut(out).ok_or(Error::Huffman)?;
-                *slot = symbol;
+                *to.get_mut(out).ok_or(Error::Huffman)? = symbol;
                 out += 1;
                 bit += length;
                 break;
             }
-            let slot = to.get_mut(out..out + 2).ok_or(Error::Huffman)?;
-            slot.copy_from_slice(&pair.symbols);
-            out += usize::from(pair.count);
-            bit += usize::from(pair.bits);
-            word <<= pair.bits;
+            *to.get_mut(out..).and_then(<[u8]>::first_chunk_mut).ok_or(Error::Huffman)? = pair.symbols();
+            out += pair.count();
+            bit += pair.bits();
+            word <<= pair.bits();
         }
     }
-    // The last bytes, fewer than eight, followed by ones as in padding.
-    let mut word = ahead(from, bit);
-    while bit < total {
-        let left = total - bit;
-        let pair = PAIRS[(word >> (64 - WINDOW)) as usize];
-        let (symbol, length) = if pair.count != 0 && usize::from(pair.bits) <= left {
-            let slot = to.get_mut(out..out + 2).ok_or(Error::Huffman)?;
-            slot.copy_from_slice(&pair.symbols);
-            out += usize::from(pair.count);
-            bit += usize::from(pair.bits);
-            word = word << pair.bits | ((1 << pair.bits) - 1);
+    // The last bytes, fewer than eight, followed by ones as in padding: zeros where all is turned over.
+    let mut left = from.len() * 8 - bit;
+    let mut turned = !ahead(from, bit);
+    while left > 0 {
+        let pair = pair(!turned);
+        if pair.bits().wrapping_sub(1) < left {
+            *to.get_mut(out..).and_then(<[u8]>::first_chunk_mut).ok_or(Error::Huffman)? = pair.symbols();
+            out += pair.count();
+            left -= pair.bits();
+            turned <<= pair.bits();
             continue;
-        } else if padding(word, left) {
-            break;
-        } else {
-            one(word)?
-        };
-        if length > left {
-            return Err(Error::Huffman);
         }
-        let slot = to.get_mut(out).ok_or(Error::Huffman)?;
-        *slot = symbol;
+        if padding(!turned, left) {
+            break;
+        }
+        let (symbol, length) = one(!turned)?;
+        left = left.checked_sub(length).ok_or(Error::Huffman)?;
+        *to.get_mut(out).ok_or(Error::Huffman)? = symbol;
         out += 1;
-        bit += length;
-        word = word << length | ((1 << length) - 1);
+        turned <<= length;
     }
     Ok(out)
 }
@@ -85,13 +77,25 @@ pub fn check(from: &[u8]) -> Result<(), Error> {
 }
 
 /// At least 57 bits from `bit` on, the first of them the highest, with ones behind the end.
+#[inline]
 fn ahead(from: &[u8], bit: usize) -> u64 {
     let rest = from.get(bit / 8..).unwrap_or_default();
-    let word = rest.first_chunk::<8>().map_or_else(
-        || rest.iter().fold(!0, |word, &byte| word << 8 | u64::from(byte)).rotate_right(8 * rest.len() as u32),
-        |word| u64::from_be_bytes(*word),
-    );
-    word << (bit % 8) | ((1 << (bit % 8)) - 1)
+    let left = from.len() * 8 - bit;
+    if let Some(word) = rest.first_chunk::<8>() {
+        return u64::from_be_bytes(*word) << (bit % 8) | ((1 << (bit % 8)) - 1);
+    }
+    // Fewer than 64 bits are left; of the last bytes those before them are shifted out.
+    let word = if let Some(last) = from.last_chunk::<8>() {
+        u64::from_be_bytes(*last)
+    } else if let (Some(first), Some(last)) = (from.first_chunk::<4>(), from.last_chunk::<4>()) {
+        u64::from(u32::from_be_bytes(*first)) << (8 * (from.len() - 4)) | u64::from(u32::from_be_bytes(*last))
+    } else {
+        from.iter().fold(0, |word, &byte| word << 8 | u64::from(byte))
+    };
+    match left {
+        0 => !0,
+        _ => word << (64 - left) | ((1 << (64 - left)) - 1),
+    }
 }
 
 /// Whether the `left` bits of `word` are padding (RFC 7541 section 5.2).
@@ -101,10 +105,9 @@ fn padding(word: u64, left: usize) -> bool {
 
 /// The first symbol of `word`, which starts at its highest bit, and its length in bits.
 fn one(word: u64) -> Result<(u8, usize), Error> {
-    let pair = PAIRS[(word >> (64 - WINDOW)) as usize];
-    match pair.count {
-        0 => long(word),
-        _ => Ok((pair.symbols[0], usize::from(pair.first))),
+    match pair(word) {
+        Pair(0) => long(word),
+        pair => Ok((pair.symbols()[0], usize::from(LENGTHS[usize::from(pair.symbols()[0])]))),
     }
 }
 
@@ -128,16 +131,31 @@ fn long(word: u64) -> Result<(u8, usize), Error> {
 const WINDOW: usize = 12;
 const LONGEST: usize = 30;
 
-/// What the next bits of the window say.
+/// What the next bits of the window say: up to two symbols, the first one lowest, how many of them lie
+/// wholly in the window, and their bits. 0 when not even one does.
 #[derive(Clone, Copy)]
-struct Pair {
-    symbols: [u8; 2],
-    /// How many of `symbols` lie wholly in the window; 0 when not even one does.
-    count: u8,
-    /// Bits of those.
-    bits: u8,
-    /// Bits of the first.
-    first: u8,
+struct Pair(u32);
+
+impl Pair {
+    #[inline]
+    fn symbols(self) -> [u8; 2] {
+        (self.0 as u16).to_le_bytes()
+    }
+
+    #[inline]
+    fn count(self) -> usize {
+        (self.0 >> 16 & 0xff) as usize
+    }
+
+    #[inline]
+    fn bits(self) -> usize {
+        (self.0 >> 24) as usize
+    }
+}
+
+#[inline]
+fn pair(word: u64) -> Pair {
+    PAIRS[(word >> (64 - WINDOW)) as usize]
 }
 
 /// Symbols in the order of their codes, with the first code and its place for each length.
@@ -192,19 +210,15 @@ const fn pairs() -> [Pair; 1 << WINDOW] {
         }
         length += 1;
     }
-    let mut made = [Pair { symbols: [0; 2], count: 0, bits: 0, first: 0 }; 1 << WINDOW];
+    let mut made = [Pair(0); 1 << WINDOW];
     let mut slot = 0;
     while slot < 1 << WINDOW {
         let (symbol, bits) = single[slot];
         if bits != 0 {
             let (second, more) = single[slot << bits & ((1 << WINDOW) - 1)];
             let both = more != 0 && (bits + more) as usize <= WINDOW;
-            made[slot] = Pair {
-                symbols: [symbol, second],
-                count: if both { 2 } else { 1 },
-                bits: if both { bits + more } else { bits },
-                first: bits,
-            };
+            let (count, bits) = if both { (2, bits + more) } else { (1, bits) };
+            made[slot] = Pair(u32::from_le_bytes([symbol, second, count, bits]));
         }
         slot += 1;
     }
