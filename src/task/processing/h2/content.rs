@@ -12,14 +12,12 @@ pub struct ContentType<'a> {
 impl<'a> ContentType<'a> {
     /// None where it is no media type.
     pub fn parse(value: &'a [u8]) -> Option<ContentType<'a>> {
-        let (essence, mut rest) = match memchr::memchr(b';', value) {
-            Some(at) => value.split_at(at),
-            None => (value, &b""[..]),
-        };
-        let essence = essence.trim_ascii();
-        let slash = memchr::memchr(b'/', essence)?;
-        let (kind, subtype) = (essence.get(..slash)?, essence.get(slash + 1..)?);
-        if !token(kind) || !token(subtype) || essence.len() > ESSENCE {
+        let value = value.trim_ascii_start();
+        let slash = token(value)?;
+        let subtype = token(value.get(slash..)?.strip_prefix(b"/")?)?;
+        let (essence, rest) = value.split_at_checked(slash + 1 + subtype)?;
+        let mut rest = rest.trim_ascii_start();
+        if essence.len() > ESSENCE || rest.first().is_some_and(|&byte| byte != b';') {
             return None;
         }
         let mut boundary = None;
@@ -54,7 +52,7 @@ impl<'a> ContentType<'a> {
 /// A token or quoted string, and what follows it up to the next semicolon.
 fn parameter_value(from: &[u8]) -> Option<(&[u8], &[u8])> {
     let Some(quoted) = from.strip_prefix(b"\"") else {
-        let end = memchr::memchr(b';', from).unwrap_or(from.len());
+        let end = from.iter().position(|&byte| byte == b';').unwrap_or(from.len());
         let (value, rest) = from.split_at(end);
         return Some((value.trim_ascii(), rest));
     };
@@ -69,9 +67,10 @@ fn parameter_value(from: &[u8]) -> Option<(&[u8], &[u8])> {
     (rest.is_empty() || rest.starts_with(b";")).then_some((value, rest))
 }
 
-/// RFC 9110 section 5.6.2.
-fn token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().fold(true, |all, &byte| all & TOKEN[usize::from(byte)])
+/// The length of the token (RFC 9110 section 5.6.2) that the text begins with, if it does.
+fn token(text: &[u8]) -> Option<usize> {
+    let length = text.iter().position(|&byte| !TOKEN[usize::from(byte)]).unwrap_or(text.len());
+    (length > 0).then_some(length)
 }
 
 static TOKEN: [bool; 256] = {

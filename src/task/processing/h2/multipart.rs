@@ -213,23 +213,32 @@ impl Multipart {
 
     /// The head of a part, up to the empty line.
     fn head(&mut self, bytes: &[u8], types: &mut ContentTypes) -> Result<usize, Failure> {
+        if self.head.is_empty()
+            && let Some(end) = head_length(bytes)
+        {
+            // What lies whole in the bytes, as nearly all do.
+            self.begin_part(bytes.get(..end).unwrap_or_default(), self.at + end as u64, types)?;
+            return Ok(end);
+        }
         let end = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1);
         if self.head.len() + end > HEAD {
             self.fail()?;
         }
         self.head.extend_from_slice(bytes.get(..end).unwrap_or_default());
         let line_ended = self.head.ends_with(b"\n");
-        if line_ended && (self.head.len() <= 2 || self.head.ends_with(b"\n\r\n") || self.head.ends_with(b"\n\n")) {
-            self.begin_part(self.at + end as u64, types)?;
+        if line_ended && ends(&self.head) {
+            let head = std::mem::take(&mut self.head);
+            let begun = self.begin_part(&head, self.at + end as u64, types);
+            self.head = head;
+            begun?;
         }
         Ok(end)
     }
 
-    fn begin_part(&mut self, start: u64, types: &mut ContentTypes) -> Result<(), Failure> {
+    fn begin_part(&mut self, head: &[u8], start: u64, types: &mut ContentTypes) -> Result<(), Failure> {
         if self.parts.len() == PARTS {
             return self.fail();
         }
-        let head = std::mem::take(&mut self.head);
         let mut part = Part { start, length: 0, content_type: (0, 0), content_id: None };
         let mut nested = None;
         let mut typed = false;
@@ -270,7 +279,6 @@ impl Multipart {
         };
         self.line();
         self.cut = start;
-        self.head = head;
         result
     }
 
@@ -312,6 +320,18 @@ impl Multipart {
         self.abandon();
         Err(Failure)
     }
+}
+
+/// Whether lines that end here are all of a part's head.
+fn ends(head: &[u8]) -> bool {
+    head.len() <= 2 || head.ends_with(b"\n\r\n") || head.ends_with(b"\n\n")
+}
+
+/// The length of a head that `bytes` begin with, if all of it is there and not too long.
+fn head_length(bytes: &[u8]) -> Option<usize> {
+    let within = bytes.get(..bytes.len().min(HEAD))?;
+    let mut lines = memchr::memchr_iter(b'\n', within).map(|at| at + 1);
+    lines.find(|&end| within.get(..end).is_some_and(ends))
 }
 
 /// Levels of nesting.
