@@ -14,6 +14,7 @@ use crate::flow::connection::Connection;
 use crate::flow::fragments::{FragmentKey, Fragments};
 use crate::flow::key::FlowKey;
 use crate::flow::reassembly::{self, Patience, Piece};
+use crate::flow::seeded::Seeded;
 use crate::flow::table::{Id, Table};
 use crate::flow::{Direction, FlowEnd};
 use crate::time::Instant;
@@ -108,13 +109,15 @@ pub struct Counts {
 pub struct Assembler {
     select: Select,
     limits: Limits,
-    flows: Table<FlowKey, Flow, 3>,
+    flows: Flows,
     fragments: Fragments,
     held: usize,
     /// Flows with a hole, each once, by key and number, with the time to look at them again.
     holes: VecDeque<(Instant, FlowKey, u64)>,
     counts: Counts,
 }
+
+type Flows = Table<FlowKey, Flow, 3, Seeded>;
 
 struct Flow {
     told: Told,
@@ -136,6 +139,8 @@ struct Told {
     seq: [u64; 2],
     /// Datagram bytes per side.
     offset: [u64; 2],
+    /// Who sends what is `Tx`, and to whom.
+    ends: (SocketAddr, SocketAddr),
 }
 
 /// A packet's place: addresses as 128 bits, IPv4 mapped.
@@ -214,7 +219,7 @@ impl Assembler {
 
     /// Bytes that flows take, held ones included.
     pub fn bytes(&self) -> usize {
-        self.held + self.flows.len() * Table::<FlowKey, Flow, 3>::ENTRY_BYTES
+        self.held + self.flows.len() * Flows::ENTRY_BYTES
     }
 
     pub fn counts(&self) -> Counts {
@@ -319,7 +324,7 @@ impl Assembler {
             Some(id) => id,
             None => {
                 let id = key.flow_id(at, 0);
-                self.insert(key, Flow::new(id, from_low, at, None), UDP, at, sink)
+                self.insert(key, Flow::new(&key, id, from_low, at, None), UDP, at, sink)
             }
         };
         let Some(flow) = self.flows.at(id) else { return };
@@ -389,7 +394,7 @@ impl Assembler {
         let flags = tcp.flags();
         // who answers a SYN did not send it
         let tx_from_low = from_low != (flags.has(Flags::SYN) && flags.has(Flags::ACK));
-        let mut flow = Flow::new(key.flow_id(at, tcp.seq()), tx_from_low, at, Some(Connection::default()));
+        let mut flow = Flow::new(&key, key.flow_id(at, tcp.seq()), tx_from_low, at, Some(Connection::default()));
         flow.told.start = flags.has(Flags::SYN);
         self.insert(key, flow, TCP, at, sink)
     }
@@ -447,8 +452,9 @@ impl Assembler {
 }
 
 impl Flow {
-    fn new(id: u64, tx_from_low: bool, at: Instant, connection: Option<Connection>) -> Flow {
-        let told = Told { id, tx_from_low, start: false, seq: [0; 2], offset: [0; 2] };
+    fn new(key: &FlowKey, id: u64, tx_from_low: bool, at: Instant, connection: Option<Connection>) -> Flow {
+        let ends = key.ends(tx_from_low);
+        let told = Told { id, tx_from_low, start: false, seq: [0; 2], offset: [0; 2], ends };
         Flow { told, last: at, waits: false, connection }
     }
 }
@@ -497,7 +503,7 @@ impl Told {
             start: false,
             end: None,
             datagram: false,
-            ends: key.ends(self.tx_from_low),
+            ends: self.ends,
             protocol: key.protocol(),
         }
     }

@@ -9,8 +9,8 @@ use crate::time::Instant;
 /// takes a seeded hash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FlowKey {
-    low: Ipv6Addr,
-    high: Ipv6Addr,
+    low: u128,
+    high: u128,
     low_port: u16,
     high_port: u16,
     protocol: u8,
@@ -19,6 +19,7 @@ pub struct FlowKey {
 impl FlowKey {
     /// The key, and whether `src` is its lower end.
     pub fn new(protocol: u8, src: (Ipv6Addr, u16), dst: (Ipv6Addr, u16)) -> (FlowKey, bool) {
+        let (src, dst) = ((src.0.to_bits(), src.1), (dst.0.to_bits(), dst.1));
         let from_low = src <= dst;
         let (low, high) = if from_low { (src, dst) } else { (dst, src) };
         (FlowKey { low: low.0, high: high.0, low_port: low.1, high_port: high.1, protocol }, from_low)
@@ -52,8 +53,8 @@ impl FlowKey {
 
     fn bytes(&self) -> [u8; 40] {
         let mut bytes = [0; 40];
-        bytes[..16].copy_from_slice(&self.low.octets());
-        bytes[16..32].copy_from_slice(&self.high.octets());
+        bytes[..16].copy_from_slice(&self.low.to_be_bytes());
+        bytes[16..32].copy_from_slice(&self.high.to_be_bytes());
         bytes[32..34].copy_from_slice(&self.low_port.to_be_bytes());
         bytes[34..36].copy_from_slice(&self.high_port.to_be_bytes());
         bytes[36] = self.protocol;
@@ -63,12 +64,15 @@ impl FlowKey {
 
 impl Hash for FlowKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // one write: a keyed hash costs most per call
-        state.write(&self.bytes());
+        state.write_u128(self.low);
+        state.write_u128(self.high);
+        let ports = u64::from(self.low_port) << 16 | u64::from(self.high_port);
+        state.write_u64(ports << 8 | u64::from(self.protocol));
     }
 }
 
-fn canonical(address: Ipv6Addr) -> IpAddr {
+fn canonical(address: u128) -> IpAddr {
+    let address = Ipv6Addr::from_bits(address);
     address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4)
 }
 

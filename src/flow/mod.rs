@@ -8,6 +8,7 @@ mod index;
 pub mod key;
 pub mod number;
 pub mod reassembly;
+pub mod seeded;
 pub mod table;
 
 /// Which way bytes went, seen from the process watched. After `capture`, where neither end is

@@ -162,6 +162,8 @@ impl Rig {
             *behind = (*behind).max(chunk.offset + chunk.bytes.len() as u64);
         }
         self.feed(chunk);
+        // What is counted is told when time passes.
+        self.task.tick(Instant(self.now), &mut Next::new(&mut self.kept));
         self.check();
     }
 

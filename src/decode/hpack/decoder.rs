@@ -87,15 +87,15 @@ impl Decoder {
     #[inline]
     fn indexed(&mut self, block: &[u8], at: &mut usize, visitor: &mut impl Visitor) -> Result<(), Error> {
         let index = integer::read(block, at, 7)?;
-        let (name, value, tag) = if let Some((name, value)) = static_table::entry(index) {
-            (Some(name), Some(value), visitor.static_tag(index))
+        let (name, value, tag, note) = if let Some((name, value)) = static_table::entry(index) {
+            (Some(name), Some(value), visitor.static_tag(index), &[][..])
         } else {
             match self.dynamic(index)? {
-                Some(view) => (view.name, view.value, view.tag),
-                None => (None, None, 0),
+                Some(view) => (view.name, view.value, view.tag, view.note),
+                None => (None, None, 0, &[][..]),
             }
         };
-        visitor.field(Field { name, value, index: index as u32, never_indexed: false, tag });
+        visitor.field(Field { name, value, index: index as u32, never_indexed: false, tag, indexed: true, note });
         Ok(())
     }
 
@@ -131,9 +131,10 @@ impl Decoder {
             Name::Unknown => None,
         };
         let length = name.map_or(0, <[u8]>::len) + value.len() + 32;
-        visitor.field(Field { name, value: Some(value), index: index as u32, never_indexed, tag });
+        let (index, indexed, note) = (index as u32, false, &[][..]);
+        visitor.field(Field { name, value: Some(value), index, never_indexed, tag, indexed, note });
         if insert {
-            self.insert(source, value, tag, length);
+            self.insert(source, value, tag, length, visitor.note());
         }
         Ok(())
     }
@@ -149,7 +150,7 @@ impl Decoder {
     }
 
     #[inline]
-    fn insert(&mut self, name: Name<'_>, value: &[u8], tag: u8, length: usize) {
+    fn insert(&mut self, name: Name<'_>, value: &[u8], tag: u8, length: usize, note: &[u8]) {
         if length > self.size && self.sized {
             // Section 4.4: an entry larger than the table empties it and is not kept.
             self.table.clear();
@@ -161,7 +162,7 @@ impl Decoder {
             self.whole = false;
             return;
         }
-        self.table.insert(name, value, tag);
+        self.table.insert(name, value, tag, note);
         self.settle();
     }
 

@@ -24,6 +24,10 @@ pub struct Field<'a> {
     pub never_indexed: bool,
     /// What the visitor said of the name.
     pub tag: u8,
+    /// Whether the index names all of the field, not its name alone.
+    pub indexed: bool,
+    /// What the visitor noted of the field when it went into the dynamic table; empty where it has none.
+    pub note: &'a [u8],
 }
 
 /// What a block's fields are handed to.
@@ -40,6 +44,12 @@ pub trait Visitor {
     }
 
     fn field(&mut self, field: Field<'_>);
+
+    /// What is to be kept with the field handed out last, which goes into the dynamic table: no more than
+    /// its name, its value and some 32 bytes.
+    fn note(&self) -> &[u8] {
+        &[]
+    }
 }
 
 /// Why a block is not one (all are decoding errors of RFC 7541).

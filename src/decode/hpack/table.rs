@@ -2,7 +2,8 @@
 //! the middle of a connection: what was inserted since, newest first. The true table is always a
 //! newest-first prefix of that list (sections 2.3.3, 4.4), whatever its size is and was.
 
-/// Entries newest first, their bytes in one buffer that grows with use up to twice `KEPT`.
+/// Entries newest first, their bytes in one buffer that grows with use, up to four times `KEPT` where all
+/// have notes as long as they may be.
 #[derive(Default)]
 pub struct Table {
     /// Names and values, oldest first; those of forgotten entries lie before `start`.
@@ -23,10 +24,13 @@ struct Entry {
     at: u32,
     name: u32,
     value: u32,
+    note: u32,
     /// False: the name stands in an entry that was never seen.
     named: bool,
     /// False: too large to be kept, only its place counts.
     valued: bool,
+    /// Whether the note still holds.
+    noted: bool,
     tag: u8,
 }
 
@@ -35,6 +39,7 @@ pub struct View<'a> {
     pub name: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
     pub tag: u8,
+    pub note: &'a [u8],
 }
 
 /// Where an inserted entry's name comes from.
@@ -52,18 +57,24 @@ impl Table {
     pub fn element(&self, k: usize) -> Option<View<'_>> {
         let entry = self.entry(k)?;
         let at = entry.at.wrapping_sub(self.base) as usize;
-        let (name, value) = self.bytes.get(at..at + entry.size_of_bytes())?.split_at(entry.name as usize);
-        Some(View { name: entry.named.then_some(name), value: entry.valued.then_some(value), tag: entry.tag })
+        let (name, rest) = self.bytes.get(at..at + entry.size_of_bytes())?.split_at(entry.name as usize);
+        let (value, note) = rest.split_at(entry.value as usize);
+        Some(View {
+            name: entry.named.then_some(name),
+            value: entry.valued.then_some(value),
+            tag: entry.tag,
+            note: if entry.noted { note } else { &[] },
+        })
     }
 
-    /// Judges the names of all entries anew.
+    /// Judges the names of all entries anew; what was noted of them before no longer holds.
     pub fn retag(&mut self, mut tag: impl FnMut(&[u8]) -> u8) {
         for k in 0..self.length {
             let at = self.newest.wrapping_sub(k) & (self.ring.len() - 1);
-            if let Some(new) = self.element(k).and_then(|view| view.name).map(&mut tag)
-                && let Some(entry) = self.ring.get_mut(at)
-            {
-                entry.tag = new;
+            let new = self.element(k).and_then(|view| view.name).map(&mut tag);
+            if let Some(entry) = self.ring.get_mut(at) {
+                entry.noted = false;
+                entry.tag = new.unwrap_or(entry.tag);
             }
         }
     }
@@ -75,7 +86,7 @@ impl Table {
 
     /// Adds an entry. The caller has made sure that it may be kept, and calls `shrink` afterwards: the
     /// name may come from the entry that this one evicts (section 4.4).
-    pub fn insert(&mut self, name: Name<'_>, value: &[u8], tag: u8) {
+    pub fn insert(&mut self, name: Name<'_>, value: &[u8], tag: u8, note: &[u8]) {
         let element = match name {
             Name::Element(k) => self.entry(k),
             _ => None,
@@ -85,7 +96,7 @@ impl Table {
             Name::Element(_) => element.map_or(0, |entry| entry.name as usize),
             Name::Unknown => 0,
         };
-        self.make_room(name_length + value.len());
+        self.make_room(name_length + value.len() + note.len());
         let at = self.base.wrapping_add(self.bytes.len() as u32);
         match (name, element) {
             (Name::Bytes(bytes), _) => self.bytes.extend_from_slice(bytes),
@@ -96,12 +107,14 @@ impl Table {
             _ => {}
         }
         self.bytes.extend_from_slice(value);
+        self.bytes.extend_from_slice(note);
         let named = match name {
             Name::Bytes(_) => true,
             Name::Element(_) => element.is_some_and(|entry| entry.named),
             Name::Unknown => false,
         };
-        let entry = Entry { at, name: name_length as u32, value: value.len() as u32, named, valued: true, tag };
+        let (name, value, note) = (name_length as u32, value.len() as u32, note.len() as u32);
+        let entry = Entry { at, name, value, note, named, valued: true, noted: note > 0, tag };
         self.push(entry);
     }
 
@@ -177,12 +190,13 @@ impl Table {
 }
 
 impl Entry {
-    /// RFC 7541 section 4.1: the lengths plus 32.
+    /// RFC 7541 section 4.1: the lengths of name and value plus 32.
     fn size(&self) -> usize {
-        self.size_of_bytes() + 32
+        self.name as usize + self.value as usize + 32
     }
 
+    /// What it takes of the buffer.
     fn size_of_bytes(&self) -> usize {
-        self.name as usize + self.value as usize
+        self.name as usize + self.value as usize + self.note as usize
     }
 }

@@ -1,7 +1,7 @@
 //! `Draft`: one decoded header block, written down as its part of the record before it is known whose
 //! it is; what the stream makes use of is noted on the way.
 
-use super::json;
+use super::json::{self, Text};
 use super::meters::{Missing, Part};
 use super::names::{self, Names, Tag};
 use crate::decode::hpack::{Field, Visitor};
@@ -10,7 +10,11 @@ use crate::decode::hpack::{Field, Visitor};
 #[derive(Default)]
 pub struct Draft {
     /// The fields as elements of a JSON list, each followed by a comma.
-    pub text: Vec<u8>,
+    pub text: Text,
+    /// Where the last element begins, if it is one that needed no care.
+    last: usize,
+    /// Where an element that needs more care is put together.
+    odd: Vec<u8>,
     /// Values of pseudo-headers as they stand in `text`, by tag.
     pub spans: Spans,
     pub status: Option<u16>,
@@ -77,15 +81,16 @@ impl Span {
 impl Draft {
     /// Makes it empty for a block of this message.
     pub fn start(&mut self, part: Part) {
-        let (mut text, mut content, mut grpc_message) = (
+        let (mut text, odd, mut content, mut grpc_message) = (
             std::mem::take(&mut self.text),
+            std::mem::take(&mut self.odd),
             self.content_type.take().unwrap_or_else(|| std::mem::take(&mut self.content)),
             std::mem::take(&mut self.grpc_message),
         );
         text.clear();
         content.clear();
         grpc_message.clear();
-        *self = Draft { text, content, grpc_message, part: Some(part), ..Draft::default() };
+        *self = Draft { text, odd, content, grpc_message, part: Some(part), ..Draft::default() };
     }
 
     /// Adds a field as a decoder or an HTTP/1.1 head gives it.
@@ -108,10 +113,19 @@ impl Draft {
             self.regular |= field.name.is_some();
         }
         if self.size > LIST {
+            self.last = usize::MAX;
             self.missing = self.missing.or(Some(Missing::Truncated));
             return;
         }
-        let value = self.write(&field, names);
+        self.last = self.text.len();
+        let note = if field.indexed { names.static_text(field.index).unwrap_or(field.note) } else { &[] };
+        let value = match field.name {
+            Some(name) if !note.is_empty() => {
+                let (start, end) = self.text.push_written(note, name.len());
+                Span::new(start, end, true)
+            }
+            _ => self.write(&field, names),
+        };
         if let Some(raw) = field.value {
             self.note(kind, raw, value);
         }
@@ -133,15 +147,19 @@ impl Draft {
     /// Writes one element and says where its value stands.
     #[inline]
     fn write(&mut self, field: &Field<'_>, names: &Names) -> Span {
-        let text = &mut self.text;
-        let plain = field.tag & names::REDACTED == 0 && !field.never_indexed;
-        if let (true, Some(name), Some(value)) = (plain, field.name, field.value)
-            && let Some(start) = json::clean_field(text, name, value)
-        {
-            let span = Span::new(start, text.len() - 1, true);
-            text.extend_from_slice(b"},");
-            return span;
+        if let (false, Some(name), Some(value)) = (field.never_indexed, field.name, field.value) {
+            if let Some((start, end)) = self.text.push_field(name, names.shown(field.tag, value)) {
+                return Span::new(start, end, true);
+            }
         }
+        self.write_odd(field, names)
+    }
+
+    #[cold]
+    fn write_odd(&mut self, field: &Field<'_>, names: &Names) -> Span {
+        self.last = usize::MAX;
+        let text = &mut self.odd;
+        text.clear();
         text.push(b'{');
         match field.name {
             Some(name) => {
@@ -156,9 +174,10 @@ impl Draft {
         let mut span = Span::default();
         if let Some(value) = field.value {
             text.push(b',');
-            let value = if secret && names.redact { REDACTED } else { value };
+            let value = if secret && names.redact { names::HIDDEN } else { value };
             let (start, is_text) = json::text_entry(text, "value", value);
-            span = Span::new(start, text.len() - 1, is_text);
+            let before = self.text.len();
+            span = Span::new(before + start, before + text.len() - 1, is_text);
         }
         if field.name.is_none() {
             text.extend_from_slice(match field.value {
@@ -170,6 +189,7 @@ impl Draft {
             text.extend_from_slice(b",\"neverIndexed\":true");
         }
         text.extend_from_slice(b"},");
+        self.text.push(text);
         span
     }
 
@@ -208,7 +228,7 @@ impl Draft {
 
     /// Bytes that its buffers take.
     pub fn capacity(&self) -> usize {
-        self.text.capacity() + self.content.capacity() + self.grpc_message.capacity()
+        self.text.capacity() + self.odd.capacity() + self.content.capacity() + self.grpc_message.capacity()
     }
 }
 
@@ -230,6 +250,10 @@ impl Visitor for Writer<'_> {
     fn field(&mut self, field: Field<'_>) {
         self.draft.add(field, self.names);
     }
+
+    fn note(&self) -> &[u8] {
+        self.draft.text.as_slice().get(self.draft.last..).unwrap_or_default()
+    }
 }
 
 /// A number of decimal digits and nothing else.
@@ -241,6 +265,5 @@ fn decimal(text: &[u8]) -> Option<u64> {
 
 const TEXT: u8 = 1;
 const BASE64: u8 = 2;
-const REDACTED: &[u8] = b"[redacted]";
 /// A header list's size at most, reckoned as in RFC 9113 section 6.5.2; fields past it are left out.
 const LIST: usize = 65_536;

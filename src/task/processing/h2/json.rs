@@ -1,8 +1,12 @@
 //! JSON written piece by piece into a buffer that is used again: what a header list or a record becomes
 //! without a tree or a format string in between.
 
+use std::cell::Cell;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+
+use crate::time::Timestamp;
 
 /// Appends `"name":"text"`, or `"nameBase64":"..."` where the bytes are not UTF-8. Says which, and
 /// where the text begins; it ends before the last quote.
@@ -65,12 +69,14 @@ pub fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Appends `,"name":number`.
+#[inline]
 pub fn number(out: &mut Vec<u8>, name: &str, value: u64) {
     key(out, name);
     decimal(out, value);
 }
 
 /// Appends `,"name":true` or false.
+#[inline]
 pub fn boolean(out: &mut Vec<u8>, name: &str, value: bool) {
     key(out, name);
     out.extend_from_slice(if value { b"true" } else { b"false" });
@@ -94,40 +100,185 @@ pub fn escaped(out: &mut Vec<u8>, name: &str, text: &[u8]) {
 }
 
 /// Appends a number in decimal.
+#[inline]
 pub fn decimal(out: &mut Vec<u8>, value: u64) {
-    let mut digits = [0; 20];
-    let (mut at, mut rest) = (digits.len(), value);
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
+    if value >= EIGHT {
+        return long_decimal(out, value);
     }
-    out.extend_from_slice(&digits[at..]);
+    let digits = u64::from_be_bytes(eight_digits(value as u32));
+    // The last digit stays, zero or not.
+    let zeros = ((digits ^ u64::from_be_bytes([b'0'; 8]) | 1).leading_zeros() / 8) as usize;
+    let length = out.len() + 8 - zeros;
+    out.extend_from_slice(&(digits << (8 * zeros)).to_be_bytes());
+    out.truncate(length);
+}
+
+#[cold]
+fn long_decimal(out: &mut Vec<u8>, value: u64) {
+    decimal(out, value / EIGHT);
+    out.extend_from_slice(&eight_digits((value % EIGHT) as u32));
+}
+
+/// A number below 10^8, with zeros before it.
+#[inline]
+fn eight_digits(value: u32) -> [u8; 8] {
+    let (high, low) = (value / 10_000, value % 10_000);
+    let mut digits = [0; 8];
+    for (pair, value) in digits.as_chunks_mut::<2>().0.iter_mut().zip([high / 100, high % 100, low / 100, low % 100]) {
+        *pair = PAIRS[value as usize % 100];
+    }
+    digits
+}
+
+/// Writes times. It keeps the last second as text, which most times share with the one before.
+pub struct Dates(Cell<(u64, [u8; SECOND])>);
+
+impl Dates {
+    pub fn new() -> Dates {
+        Dates(Cell::new((0, *b"1970-01-01T00:00:00.")))
+    }
+
+    /// Appends RFC 3339 with nanoseconds, as `Timestamp::write` does.
+    #[inline]
+    pub fn write(&self, out: &mut Vec<u8>, at: Timestamp) {
+        let (second, nanos) = (at.0 / NANOS, (at.0 % NANOS) as u32);
+        let (known, mut text) = self.0.get();
+        if known != second {
+            text = begun(second);
+            self.0.set((second, text));
+        }
+        let mut all = [0; SECOND + 10];
+        all[..SECOND].copy_from_slice(&text);
+        all[SECOND..SECOND + 8].copy_from_slice(&eight_digits(nanos / 10));
+        all[SECOND + 8..].copy_from_slice(&[b'0' + (nanos % 10) as u8, b'Z']);
+        out.extend_from_slice(&all);
+    }
+}
+
+#[cold]
+fn begun(second: u64) -> [u8; SECOND] {
+    let mut text = Vec::with_capacity(SECOND + 10);
+    Timestamp(second * NANOS).write(&mut text);
+    text.first_chunk().copied().unwrap_or([b'0'; SECOND])
 }
 
 /// Appends sixteen hexadecimal digits.
 pub fn hex64(out: &mut Vec<u8>, value: u64) {
-    out.extend((0..16).rev().map(|digit| HEX[(value >> (4 * digit)) as usize & 15]));
+    let mut digits = [0; 16];
+    for (digit, shift) in digits.iter_mut().zip((0..64).step_by(4).rev()) {
+        *digit = HEX[(value >> shift) as usize & 15];
+    }
+    out.extend_from_slice(&digits);
 }
 
-/// Appends `{"name":"...","value":"..."` where neither needs an escape: what nearly all fields are. Says
-/// where the value begins; it ends before the last quote.
-#[inline]
-pub fn clean_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Option<usize> {
-    if !clean(name) || !clean(value) {
-        return None;
+/// Text that is written with as few checks and calls as can be: only the first `used` bytes are of it,
+/// those behind them are room.
+#[derive(Default)]
+pub struct Text {
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+impl Text {
+    pub fn clear(&mut self) {
+        self.used = 0;
     }
-    out.reserve(NAME.len() + name.len() + VALUE.len() + value.len() + 1);
-    out.extend_from_slice(NAME);
-    out.extend_from_slice(name);
-    out.extend_from_slice(VALUE);
-    let start = out.len();
-    out.extend_from_slice(value);
-    out.push(b'"');
-    Some(start)
+
+    pub fn len(&self) -> usize {
+        self.used
+    }
+
+    pub fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.used).unwrap_or_default()
+    }
+
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    pub fn push(&mut self, more: &[u8]) {
+        if let Some(room) = self.room(more.len()) {
+            room.copy_from_slice(more);
+            self.used += more.len();
+        }
+    }
+
+    /// Appends `{"name":"...","value":"..."},` where neither needs an escape: what nearly all fields are.
+    /// Says where the value stands; else nothing is appended.
+    #[inline]
+    pub fn push_field(&mut self, name: &[u8], value: &[u8]) -> Option<(usize, usize)> {
+        let size = NAME.len() + name.len() + VALUE.len() + value.len() + END.len();
+        let (start, end) = (self.used + size - END.len() - value.len(), self.used + size - END.len());
+        let (head, rest) = self.room(size)?.split_first_chunk_mut()?;
+        *head = *NAME;
+        let (to, rest) = rest.split_at_mut_checked(name.len())?;
+        let marks = copy(to, name);
+        let (between, rest) = rest.split_first_chunk_mut()?;
+        *between = *VALUE;
+        let (to, rest) = rest.split_at_mut_checked(value.len())?;
+        let marks = marks | copy(to, value);
+        *rest.first_chunk_mut()? = *END;
+        (marks == 0).then(|| {
+            self.used += size;
+            (start, end)
+        })
+    }
+
+    /// Appends what `push_field` has written before, of a name so long. Says the same.
+    #[inline]
+    pub fn push_written(&mut self, field: &[u8], name: usize) -> (usize, usize) {
+        let start = self.used + NAME.len() + name + VALUE.len();
+        self.push(field);
+        (start, self.used - END.len())
+    }
+
+    /// So many bytes behind those that are used.
+    #[inline]
+    fn room(&mut self, count: usize) -> Option<&mut [u8]> {
+        if self.used + count > self.bytes.len() {
+            self.grow(count);
+        }
+        self.bytes.get_mut(self.used..self.used + count)
+    }
+
+    #[cold]
+    fn grow(&mut self, count: usize) {
+        let size = (self.used + count).next_power_of_two().max(SMALLEST);
+        self.bytes.reserve_exact(size - self.bytes.len());
+        self.bytes.resize(size, 0);
+    }
+}
+
+/// Copies `from` to `to`, which is as long. Not zero if a byte is none that JSON takes as it is.
+#[inline]
+fn copy(to: &mut [u8], from: &[u8]) -> u64 {
+    if let (Some(last), Some(_)) = (from.last_chunk::<8>(), to.first_chunk::<8>()) {
+        // Eight at a time; the last eight may overlap those before.
+        let mut all = marks(u64::from_le_bytes(*last));
+        for (to, word) in to.as_chunks_mut::<8>().0.iter_mut().zip(from.as_chunks::<8>().0) {
+            all |= marks(u64::from_le_bytes(*word));
+            *to = *word;
+        }
+        if let Some(to) = to.last_chunk_mut() {
+            *to = *last;
+        }
+        return all;
+    }
+    if let (Some(first), Some(last)) = (from.first_chunk::<4>(), from.last_chunk::<4>()) {
+        if let Some(to) = to.first_chunk_mut() {
+            *to = *first;
+        }
+        if let Some(to) = to.last_chunk_mut() {
+            *to = *last;
+        }
+        return marks(u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last)));
+    }
+    let mut all = true;
+    for (to, &byte) in to.iter_mut().zip(from) {
+        *to = byte;
+        all &= PLAIN[usize::from(byte)];
+    }
+    u64::from(!all)
 }
 
 /// Whether all bytes are ASCII that JSON takes as it is.
@@ -147,12 +298,13 @@ fn clean(bytes: &[u8]) -> bool {
 #[inline]
 const fn marks(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;
-    const fn is_zero(word: u64) -> u64 {
-        word.wrapping_sub(ONES) & !word
-    }
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    let others = is_zero(word ^ (ONES * 0x22)) | is_zero(word ^ (ONES * 0x5c)) | is_zero(word ^ (ONES * 0x7f));
-    (control | others | word) & (ONES * 0x80)
+    // Each term sets the highest bit of the bytes it is after, and of some that `word` itself tells of; a
+    // carry or borrow comes from such a byte alone.
+    let control = word.wrapping_sub(ONES * 0x20);
+    let quote = (word ^ (ONES * 0x22)).wrapping_sub(ONES);
+    let backslash = (word ^ (ONES * 0x5c)).wrapping_sub(ONES);
+    let delete = word.wrapping_add(ONES);
+    (control | quote | backslash | delete | word) & (ONES * 0x80)
 }
 
 static PLAIN: [bool; 256] = {
@@ -165,8 +317,25 @@ static PLAIN: [bool; 256] = {
     plain
 };
 
-const NAME: &[u8] = b"{\"name\":\"";
-const VALUE: &[u8] = b"\",\"value\":\"";
+const NAME: &[u8; 9] = b"{\"name\":\"";
+const VALUE: &[u8; 11] = b"\",\"value\":\"";
+const END: &[u8; 3] = b"\"},";
+/// Bytes of a text that has any.
+const SMALLEST: usize = 512;
+const NANOS: u64 = 1_000_000_000;
+/// Of `2026-11-22T16:00:00.`
+const SECOND: usize = 20;
+const EIGHT: u64 = 100_000_000;
+/// 00 to 99.
+static PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut at = 0;
+    while at < 100 {
+        pairs[at] = [b'0' + (at / 10) as u8, b'0' + (at % 10) as u8];
+        at += 1;
+    }
+    pairs
+};
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 #[cfg(test)]
@@ -197,6 +366,9 @@ mod tests {
                     let mut text = vec![b'x'; length];
                     text[at] = byte;
                     assert_eq!(clean(&text), PLAIN[usize::from(byte)], "{byte} at {at} of {length}");
+                    let mut copied = vec![0; length];
+                    assert_eq!(copy(&mut copied, &text) == 0, clean(&text), "{byte} at {at} of {length}");
+                    assert_eq!(copied, text);
                 }
             }
         }
@@ -204,7 +376,42 @@ mod tests {
     }
 
     #[test]
+    fn a_field_is_written_whole_or_not_at_all() {
+        let mut text = Text::default();
+        for length in 0..300 {
+            let value = "v".repeat(length);
+            text.clear();
+            text.push(b"[");
+            let (start, end) = text.push_field(b"name", value.as_bytes()).unwrap();
+            assert_eq!(text.push_field(b"na\"me", value.as_bytes()), None);
+            assert_eq!(text.push_field(b"name", format!("{value}\n").as_bytes()), None);
+            assert_eq!(text.as_slice(), format!("[{{\"name\":\"name\",\"value\":\"{value}\"}},").as_bytes());
+            assert_eq!(&text.as_slice()[start..end], value.as_bytes());
+        }
+    }
+
+    #[test]
+    fn times_are_written_as_elsewhere() {
+        let dates = Dates::new();
+        for at in
+            [0, 1, 999_999_999, 1_795_363_199_123_456_789, 1_795_363_199_999_999_990, 1_795_363_200_000_000_000, 5]
+        {
+            let (mut out, mut expected) = (Vec::new(), Vec::new());
+            dates.write(&mut out, Timestamp(at));
+            Timestamp(at).write(&mut expected);
+            assert_eq!(String::from_utf8(out), String::from_utf8(expected));
+        }
+    }
+
+    #[test]
     fn numbers_are_written_whole() {
+        for value in (0..64).flat_map(|shift| [(1u64 << shift) - 1, 1 << shift]).chain((0..20).map(|p| 10u64.pow(p))) {
+            for value in [value, value - value.min(1)] {
+                let mut out = Vec::new();
+                decimal(&mut out, value);
+                assert_eq!(String::from_utf8(out).unwrap(), value.to_string());
+            }
+        }
         let mut out = Vec::new();
         number(&mut out, "n", u64::MAX);
         boolean(&mut out, "b", false);

@@ -1,11 +1,15 @@
-//! The metrics of the h2 task, their handles resolved when it is made.
+//! The metrics of the h2 task, their handles resolved when it is made. What counts chunks, frames and round
+//! trips is kept by the task and told by `flush`: an atomic addition costs as much as some frames do.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use prometheus::core::Collector;
+use prometheus::local::{LocalHistogram, LocalIntCounter};
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use crate::decode::http2::Type;
+use crate::flow::seeded::Seeded;
 use crate::metrics::Metrics;
 use crate::metrics::catalogue::{
     COMPONENTS, FRAME_TYPES, H2_VIOLATIONS, MISSING, ROLES, ROUND_TRIPS, SIDES, TERMINATED,
@@ -13,8 +17,8 @@ use crate::metrics::catalogue::{
 
 /// One handle per metric, or per value of its labels.
 pub struct Meters {
-    pub chunks: IntCounter,
-    pub chunk_size: Histogram,
+    pub chunks: LocalIntCounter,
+    pub chunk_size: LocalHistogram,
     pub missing_flow: IntCounter,
     pub out_of_order: IntCounter,
     pub invalid_type: IntCounter,
@@ -24,7 +28,7 @@ pub struct Meters {
     pub buffer_overflow: ByType,
     pub invalid_flags: ByType,
     /// Handed on, dismissed.
-    pub frames: [ByType; 2],
+    pub frames: [[LocalIntCounter; FRAME_TYPES.len()]; 2],
     pub zero_stream: ByType,
     pub server_stream: ByType,
     pub failed_directions: IntCounter,
@@ -45,18 +49,18 @@ pub struct Meters {
     /// Header and body of the request, then of the response.
     pub duplicates: [IntCounter; 4],
     /// By `Reason`.
-    pub emitted: [IntCounter; 9],
+    pub emitted: [LocalIntCounter; 9],
     pub content_type_failure: IntCounter,
     pub multipart_failure: IntCounter,
-    pub multipart_bodies: IntCounter,
+    pub multipart_bodies: LocalIntCounter,
     pub content_types: ContentTypes,
     pub framer_flows: IntGauge,
     pub flower_flows: IntGauge,
-    pub streams: IntGauge,
+    pub streams: LocalGauge,
     pub ignored: IntCounter,
     /// By `Violation`.
     pub violations: [IntCounter; H2_VIOLATIONS.len()],
-    pub opened: IntCounter,
+    pub opened: LocalIntCounter,
     pub table_entries: IntGauge,
     pub table_bytes: IntGauge,
     pub table_evictions: IntCounter,
@@ -120,8 +124,8 @@ impl Meters {
         let missing = metrics.counters("h2_missing_headers");
         let emitted = metrics.counters("h2_round_trips_emitted");
         Meters {
-            chunks: one("h2_chunks"),
-            chunk_size: metrics.histogram("h2_chunk_size"),
+            chunks: one("h2_chunks").local(),
+            chunk_size: metrics.histogram("h2_chunk_size").local(),
             missing_flow: one("h2_chunks_missing_flowid"),
             out_of_order: one("h2_out_of_order"),
             invalid_type: one("h2_invalid_frame_type"),
@@ -131,7 +135,7 @@ impl Meters {
             buffer_overflow: types("h2_chunk_buffer_overflow"),
             invalid_flags: types("h2_invalid_frame_flags"),
             frames: ["false", "true"]
-                .map(|dismissed| FRAME_TYPES.map(|kind| frames.with_label_values(&[kind, dismissed]))),
+                .map(|dismissed| FRAME_TYPES.map(|kind| frames.with_label_values(&[kind, dismissed]).local())),
             zero_stream: types("h2_zero_stream_frames"),
             server_stream: types("h2_server_stream_frames"),
             failed_directions: one("h2_failed_dir_detections"),
@@ -147,21 +151,30 @@ impl Meters {
             wrong_pseudo: parts("h2_wrong_pseudo_headers"),
             multi_pseudo: parts("h2_multi_pseudo_headers"),
             duplicates: COMPONENTS.map(|component| by("h2_duplicate_component", component)),
-            emitted: ROUND_TRIPS.map(|row| emitted.with_label_values(row)),
+            emitted: ROUND_TRIPS.map(|row| emitted.with_label_values(row).local()),
             content_type_failure: one("h2_content_type_parse_failure"),
             multipart_failure: one("h2_multipart_failure"),
-            multipart_bodies: one("h2_multipart_bodies"),
+            multipart_bodies: one("h2_multipart_bodies").local(),
             content_types: ContentTypes::new(metrics.counters("h2_content_types")),
             framer_flows: metrics.gauge("h2_framer_flows"),
             flower_flows: metrics.gauge("h2_flower_flows"),
-            streams: metrics.gauge("h2_streams"),
+            streams: LocalGauge { gauge: metrics.gauge("h2_streams"), change: Cell::new(0) },
             ignored: one("tawon_h2_flows_ignored_total"),
             violations: H2_VIOLATIONS.map(|reason| by("tawon_h2_protocol_errors_total", reason)),
-            opened: one("tawon_h2_streams_opened_total"),
+            opened: one("tawon_h2_streams_opened_total").local(),
             table_entries: metrics.gauges("tawon_table_entries").with_label_values(&[TABLE]),
             table_bytes: metrics.gauges("tawon_table_bytes").with_label_values(&[TABLE]),
             table_evictions: by("tawon_table_evictions_total", TABLE),
         }
+    }
+
+    /// Tells of what was counted since the last time.
+    pub fn flush(&self) {
+        let frames = self.frames.iter().flatten();
+        let counters = [&self.chunks, &self.multipart_bodies, &self.opened].into_iter().chain(&self.emitted);
+        counters.chain(frames).chain(self.content_types.known.values()).for_each(LocalIntCounter::flush);
+        self.chunk_size.flush();
+        self.streams.flush();
     }
 
     /// A message's head (or, with `body`, its content) came twice; `side`: 0 the request's, 1 the response's.
@@ -183,10 +196,26 @@ impl Meters {
     }
 }
 
+/// A gauge that many a change is made to before it is told.
+pub struct LocalGauge {
+    gauge: IntGauge,
+    change: Cell<i64>,
+}
+
+impl LocalGauge {
+    pub fn add(&self, count: i64) {
+        self.change.set(self.change.get() + count);
+    }
+
+    fn flush(&self) {
+        self.gauge.add(self.change.take());
+    }
+}
+
 /// h2_content_types: a counter per media type, of which there are at most `DISTINCT`.
 pub struct ContentTypes {
     vec: IntCounterVec,
-    known: HashMap<Box<[u8]>, IntCounter>,
+    known: HashMap<Box<[u8]>, LocalIntCounter, Seeded>,
     other: IntCounter,
     full: bool,
 }
@@ -194,7 +223,7 @@ pub struct ContentTypes {
 impl ContentTypes {
     fn new(vec: IntCounterVec) -> ContentTypes {
         let other = vec.with_label_values(&["other"]);
-        ContentTypes { vec, known: HashMap::new(), other, full: false }
+        ContentTypes { vec, known: HashMap::default(), other, full: false }
     }
 
     /// Counts one; `essence` is type and subtype in lower case.
@@ -215,7 +244,7 @@ impl ContentTypes {
                 }
                 let counter = self.vec.with_label_values(&[text]);
                 counter.inc();
-                self.known.insert(essence.into(), counter);
+                self.known.insert(essence.into(), counter.local());
             }
             _ => self.other.inc(),
         }

@@ -11,7 +11,6 @@ mod core;
 mod fields;
 mod flower;
 mod framer;
-mod hash;
 mod ids;
 mod json;
 mod link;
@@ -36,7 +35,6 @@ use self::config::Config;
 use self::core::{Core, Now, RX, TX};
 use self::fields::Draft;
 use self::framer::Framer;
-use self::hash::Seeded;
 use self::link::Link;
 use self::meters::{Meters, Missing};
 use self::names::Names;
@@ -45,9 +43,10 @@ use self::trips::How;
 use super::streams;
 use crate::decode::hpack::Scratch;
 use crate::flow::assembler::{Limits, Select};
+use crate::flow::seeded::Seeded;
 use crate::flow::table::Table;
 use crate::pipeline::{End, Event, Next, Task};
-use crate::task::record::{Chunk, Direction, FlowEnd};
+use crate::task::record::{Chunk, Direction, FlowEnd, Net};
 use crate::task::{Build, Context, Kind, Options, Spec};
 use crate::time::Instant;
 
@@ -113,7 +112,7 @@ impl Task for H2 {
 
 /// All connections of one directive run.
 struct Connections {
-    table: Table<u64, Connection, LISTS>,
+    table: Flows,
     shared: Shared,
     /// Bytes of all connections beside their places in the table.
     held: usize,
@@ -124,6 +123,8 @@ struct Connections {
     shown: (i64, i64),
 }
 
+type Flows = Table<u64, Connection, LISTS, Seeded>;
+
 /// One flow that is or may be HTTP/2.
 struct Connection {
     framers: [Framer; 2],
@@ -131,6 +132,8 @@ struct Connection {
     last: Now,
     /// Bytes that `held` has for it.
     counted: usize,
+    /// The table's list that it is in.
+    list: usize,
 }
 
 /// What all connections use.
@@ -141,6 +144,7 @@ pub struct Shared {
     streams: Streams,
     scratch: Scratch,
     draft: Draft,
+    dates: json::Dates,
 }
 
 impl Connections {
@@ -152,6 +156,7 @@ impl Connections {
             streams: Streams::new(Seeded::new()),
             scratch: Scratch::default(),
             draft: Draft::default(),
+            dates: json::Dates::new(),
         };
         Connections {
             table: Table::default(),
@@ -171,26 +176,28 @@ impl Connections {
         if chunk.datagram {
             return;
         }
-        if self.table.touch(&flow).is_none() {
-            if chunk.bytes.is_empty() {
-                return;
-            }
-            let fresh =
-                Connection { framers: [Framer::new(), Framer::new()], core: Core::new(flow), last: now, counted: 0 };
-            self.table.insert(flow, fresh, OPEN);
-        }
-        let Some(connection) = self.table.get_mut(&flow) else { return };
+        let id = match self.table.touch(&flow) {
+            Some(id) => id,
+            None if chunk.bytes.is_empty() => return,
+            None => self.table.insert(flow, Connection::new(flow, now), OPEN),
+        };
+        let Some(connection) = self.table.at(id) else { return };
         let was_idle = connection.last.at != now.at && std::mem::take(&mut connection.core.released);
         connection.last = now;
         let over = connection.chunk(chunk, now, &mut self.shared, next);
-        let decided = connection.core.client.is_some();
+        let list = match connection.core.client {
+            Some(_) => DECIDED,
+            None if was_idle => OPEN,
+            None => connection.list,
+        };
+        let moved = std::mem::replace(&mut connection.list, list) != list;
         let bytes = connection.capacity();
         self.held = self.held + bytes - connection.counted;
         connection.counted = bytes;
         if over {
             self.remove(flow, How::ConnectionClosed, now, next);
-        } else if decided || was_idle {
-            self.table.shift(&flow, if decided { DECIDED } else { OPEN });
+        } else if moved {
+            self.table.shift(&flow, list);
         }
         self.bound(next);
     }
@@ -217,7 +224,7 @@ impl Connections {
     /// Bytes that the task holds.
     fn bytes(&self) -> usize {
         self.held
-            + self.table.len() * Table::<u64, Connection, LISTS>::ENTRY_BYTES
+            + self.table.len() * Flows::ENTRY_BYTES
             + self.shared.streams.spare()
             + self.shared.scratch.capacity()
             + self.shared.draft.capacity()
@@ -273,6 +280,7 @@ impl Connections {
                     connection.release(&mut self.shared, next);
                     self.held = self.held + connection.capacity() - connection.counted;
                     connection.counted = connection.capacity();
+                    connection.list = IDLE;
                     self.table.shift(&flow, IDLE);
                 }
             }
@@ -325,7 +333,9 @@ impl Connections {
         self.show();
     }
 
+    /// Tells of what the gauges and counters have not told yet.
     fn show(&mut self) {
+        self.shared.meters.flush();
         let now = (self.table.len() as i64, if self.table.is_empty() { 0 } else { self.bytes() as i64 });
         self.shared.meters.table_entries.add(now.0 - self.shown.0);
         self.shared.meters.table_bytes.add(now.1 - self.shown.1);
@@ -334,6 +344,11 @@ impl Connections {
 }
 
 impl Connection {
+    fn new(flow: u64, now: Now) -> Connection {
+        let framers = [Framer::new(), Framer::new()];
+        Connection { framers, core: Core::new(flow), last: now, counted: 0, list: OPEN }
+    }
+
     /// Handles one chunk; says whether the connection is over.
     fn chunk(&mut self, chunk: &Chunk<'_>, now: Now, shared: &mut Shared, next: &mut Next<'_>) -> bool {
         self.core.judge_windows(now.at, false, &shared.meters);
@@ -389,7 +404,9 @@ impl Connection {
     /// Keeps who talks to whom, and for which process.
     fn describe(&mut self, chunk: &Chunk<'_>, shared: &Shared) {
         let core = &mut self.core;
-        if chunk.net.is_some() && core.net != chunk.net {
+        // A flow of packets is one by its ends.
+        let is_new = |net: &Net| !net.packet || core.net.is_none();
+        if chunk.net.as_ref().is_some_and(is_new) && core.net != chunk.net {
             core.net = chunk.net;
             core.groups.clear();
             let ports = &shared.config.ports;
@@ -467,7 +484,8 @@ impl Drop for Connections {
         let meters = &self.shared.meters;
         meters.table_entries.sub(self.shown.0);
         meters.table_bytes.sub(self.shown.1);
-        meters.streams.sub(self.shared.streams.len() as i64);
+        meters.streams.add(-(self.shared.streams.len() as i64));
+        meters.flush();
         for list in 0..LISTS {
             while let Some((_, connection)) = self.table.pop_oldest(list) {
                 let proven = connection.core.dirs.iter().filter(|dir| dir.proven).count() as i64;

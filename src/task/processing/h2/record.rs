@@ -11,6 +11,13 @@ use crate::pipeline::{Record, View};
 use crate::task::Kind;
 use crate::time::Timestamp;
 
+/// Appends `,"name":`.
+macro_rules! key {
+    ($out:expr, $name:literal) => {
+        $out.extend_from_slice(concat!(",\"", $name, "\":").as_bytes())
+    };
+}
+
 /// A round trip as it is told.
 pub struct RoundTrip<'a> {
     pub flow: u64,
@@ -24,6 +31,7 @@ pub struct RoundTrip<'a> {
     pub(super) groups: &'a [u8],
     pub(super) stream: &'a Stream,
     pub(super) config: &'a Config,
+    pub(super) dates: &'a json::Dates,
 }
 
 /// An end in wall-clock time, and how long after the first frame it was.
@@ -75,67 +83,68 @@ impl RoundTrip<'_> {
     fn pseudo(&self, side: usize, tag: names::Tag) -> Option<&str> {
         let side = &self.stream.sides[side];
         let span = side.spans[usize::from(tag)];
-        std::str::from_utf8(span.of(&side.text)).ok().filter(|_| span.is_text())
+        std::str::from_utf8(span.of(side.text.as_slice())).ok().filter(|_| span.is_text())
     }
 
     fn times(&self, out: &mut Vec<u8>) {
-        let mut time = |name: &str, at: Option<Timestamp>| {
-            if let Some(at) = at {
-                json::key(out, name);
-                out.push(b'"');
-                at.write(out);
-                out.push(b'"');
-            }
-        };
-        time("startedAt", (!self.stream.joined).then_some(self.stream.started));
-        time("firstByteAt", self.stream.first_byte);
-        time("endedAt", self.ended.map(|ended| ended.at));
+        if !self.stream.joined {
+            out.extend_from_slice(b",\"startedAt\":\"");
+            self.dates.write(out, self.stream.started);
+            out.push(b'"');
+        }
+        if let Some(at) = self.stream.first_byte {
+            out.extend_from_slice(b",\"firstByteAt\":\"");
+            self.dates.write(out, at);
+            out.push(b'"');
+        }
+        if let Some(ended) = self.ended {
+            out.extend_from_slice(b",\"endedAt\":\"");
+            self.dates.write(out, ended.at);
+            out.push(b'"');
+        }
         if let Some(ended) = self.ended.filter(|_| !self.stream.joined) {
-            json::number(out, "durationUs", ended.micros);
+            key!(out, "durationUs");
+            json::decimal(out, ended.micros);
         }
     }
 
     fn side(&self, out: &mut Vec<u8>, index: usize) {
         let side = &self.stream.sides[index];
         let start = out.len();
-        let pseudo: &[(&str, names::Tag)] = match index {
-            0 => &[
-                ("method", names::METHOD),
-                ("scheme", names::SCHEME),
-                ("authority", names::AUTHORITY),
-                ("path", names::PATH),
-            ],
-            _ => &[],
-        };
-        for &(name, tag) in pseudo {
-            let span = side.spans[usize::from(tag)];
-            if span.known() {
-                json::key(out, name);
-                if !span.is_text() {
-                    out.truncate(out.len() - 2);
-                    out.extend_from_slice(b"Base64\":");
+        macro_rules! pseudo {
+            ($name:literal, $tag:expr) => {
+                let span = side.spans[usize::from($tag)];
+                if span.known() {
+                    match span.is_text() {
+                        true => out.extend_from_slice(concat!(",\"", $name, "\":\"").as_bytes()),
+                        false => out.extend_from_slice(concat!(",\"", $name, "Base64\":\"").as_bytes()),
+                    }
+                    out.extend_from_slice(span.of(side.text.as_slice()));
+                    out.push(b'"');
                 }
-                out.push(b'"');
-                out.extend_from_slice(span.of(&side.text));
-                out.push(b'"');
-            }
+            };
         }
-        if let Some(status) = side.status.filter(|_| index == 1) {
-            json::number(out, "status", u64::from(status));
+        if index == 0 {
+            pseudo!("method", names::METHOD);
+            pseudo!("scheme", names::SCHEME);
+            pseudo!("authority", names::AUTHORITY);
+            pseudo!("path", names::PATH);
+        } else if let Some(status) = side.status {
+            key!(out, "status");
+            json::decimal(out, u64::from(status));
         }
-        for (name, present, fields) in
-            [("headers", side.head, side.headers()), ("trailers", side.trailers, side.trailer_fields())]
-        {
-            if present {
-                json::key(out, name);
-                out.push(b'[');
-                out.extend_from_slice(fields.strip_suffix(b",").unwrap_or_default());
-                out.push(b']');
-            }
+        if side.head {
+            out.extend_from_slice(b",\"headers\":[");
+            out.extend_from_slice(side.headers().strip_suffix(b",").unwrap_or_default());
+            out.push(b']');
+        }
+        if side.trailers {
+            out.extend_from_slice(b",\"trailers\":[");
+            out.extend_from_slice(side.trailer_fields().strip_suffix(b",").unwrap_or_default());
+            out.push(b']');
         }
         if !side.content_type.is_empty() {
-            json::key(out, "contentType");
-            out.push(b'"');
+            out.extend_from_slice(b",\"contentType\":\"");
             // A media type is made of token characters, which JSON takes as they are.
             out.extend_from_slice(&side.content_type);
             out.push(b'"');
@@ -152,7 +161,8 @@ impl RoundTrip<'_> {
     fn body(&self, out: &mut Vec<u8>, side: &Side) {
         let body = &side.body;
         if side.head && !body.unsure {
-            json::number(out, "bodyLength", body.length);
+            key!(out, "bodyLength");
+            json::decimal(out, body.length);
         }
         if self.config.body != BodyMode::None && body.length > 0 {
             self.content(out, &body.kept, body.cut, side.encoded);
@@ -164,7 +174,7 @@ impl RoundTrip<'_> {
         if parts.peek().is_none() {
             return;
         }
-        json::key(out, "parts");
+        key!(out, "parts");
         let mut before = b'[';
         for part in parts {
             out.push(before);
@@ -175,7 +185,8 @@ impl RoundTrip<'_> {
                 out.push(b',');
                 json::text_entry(out, "contentId", id);
             }
-            json::number(out, "length", part.length);
+            key!(out, "length");
+            json::decimal(out, part.length);
             if self.config.body != BodyMode::None {
                 let start = (part.start as usize).min(body.kept.len());
                 let end = ((part.start + part.length) as usize).min(body.kept.len());
@@ -199,13 +210,13 @@ impl RoundTrip<'_> {
         };
         match text.filter(|_| !encoded) {
             Some(text) => {
-                json::key(out, "body");
+                key!(out, "body");
                 out.push(b'"');
                 json::escape(out, text);
                 out.push(b'"');
             }
             None if self.config.body == BodyMode::All => {
-                json::key(out, "bodyBase64");
+                key!(out, "bodyBase64");
                 out.push(b'"');
                 json::base64(out, kept);
                 out.push(b'"');
@@ -224,7 +235,8 @@ impl RoundTrip<'_> {
             json::escaped(out, "method", method.as_bytes());
         }
         if let Some(status) = response.grpc_status {
-            json::number(out, "status", u64::from(status));
+            key!(out, "status");
+            json::decimal(out, u64::from(status));
         }
         if let Some(message) = &response.grpc_message {
             out.push(b',');
@@ -251,21 +263,28 @@ impl Record for RoundTrip<'_> {
     fn json(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"flowID\":\"");
         json::hex64(out, self.flow);
-        out.push(b'"');
-        json::number(out, "streamID", u64::from(self.stream.id));
+        out.extend_from_slice(b"\",\"streamID\":");
+        json::decimal(out, u64::from(self.stream.id));
         json::escaped(out, "role", self.role.name().as_bytes());
-        json::boolean(out, "partial", self.reason.partial());
-        json::escaped(out, "reason", self.reason.name().as_bytes());
-        json::boolean(out, "pushed", self.stream.pushed);
+        match self.reason.partial() {
+            true => out.extend_from_slice(b",\"partial\":true,\"reason\":\""),
+            false => out.extend_from_slice(b",\"partial\":false,\"reason\":\""),
+        }
+        out.extend_from_slice(self.reason.name().as_bytes());
+        match self.stream.pushed {
+            true => out.extend_from_slice(b"\",\"pushed\":true"),
+            false => out.extend_from_slice(b"\",\"pushed\":false"),
+        }
         self.times(out);
-        json::number(out, "unknownFields", u64::from(self.stream.unknown));
+        key!(out, "unknownFields");
+        json::decimal(out, u64::from(self.stream.unknown));
         out.extend_from_slice(self.groups);
-        json::key(out, "request");
+        key!(out, "request");
         self.side(out, 0);
-        json::key(out, "response");
+        key!(out, "response");
         self.side(out, 1);
         if self.is_grpc() {
-            json::key(out, "grpc");
+            key!(out, "grpc");
             self.grpc(out);
         }
         out.push(b'}');

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 
 use super::body::Body;
 use super::fields::{Draft, Spans};
-use super::hash::Seeded;
+use super::json::Text;
+use crate::flow::seeded::Seeded;
 use crate::time::{Instant, Timestamp};
 
 /// A round trip in the making.
@@ -40,7 +41,7 @@ pub struct Stream {
 #[derive(Default)]
 pub struct Side {
     /// Header fields, then trailer fields, as elements of a JSON list, each followed by a comma.
-    pub text: Vec<u8>,
+    pub text: Text,
     /// Where the trailer fields begin.
     pub trailers_at: u32,
     pub spans: Spans,
@@ -79,10 +80,9 @@ impl Side {
         }
     }
 
-    /// Takes a block's fields as the message's head.
-    pub fn take_head(&mut self, draft: &Draft) {
-        self.text.clear();
-        self.text.extend_from_slice(&draft.text);
+    /// Takes a block's fields as the message's head, and their text with them.
+    pub fn take_head(&mut self, draft: &mut Draft) {
+        std::mem::swap(&mut self.text, &mut draft.text);
         self.trailers_at = self.text.len() as u32;
         (self.spans, self.status, self.head, self.encoded) = (draft.spans, draft.status, true, draft.encoded);
         self.content_length = draft.content_length;
@@ -91,7 +91,7 @@ impl Side {
 
     /// Takes a block's fields as the message's trailers.
     pub fn take_trailers(&mut self, draft: &Draft) {
-        self.text.extend_from_slice(&draft.text);
+        self.text.push(draft.text.as_slice());
         self.trailers = true;
         self.take_grpc(draft);
     }
@@ -108,11 +108,11 @@ impl Side {
 
     /// The elements of `headers[]` with a comma behind each.
     pub fn headers(&self) -> &[u8] {
-        self.text.get(..self.trailers_at as usize).unwrap_or_default()
+        self.text.as_slice().get(..self.trailers_at as usize).unwrap_or_default()
     }
 
     pub fn trailer_fields(&self) -> &[u8] {
-        self.text.get(self.trailers_at as usize..).unwrap_or_default()
+        self.text.as_slice().get(self.trailers_at as usize..).unwrap_or_default()
     }
 
     pub fn over(&self) -> bool {

@@ -244,7 +244,7 @@ impl Link<'_, '_> {
         let has = |tag: names::Tag| draft.pseudo & 1 << tag != 0;
         let whole = match side {
             0 => {
-                let connects = draft.spans[usize::from(names::METHOD)].of(&draft.text) == b"CONNECT";
+                let connects = draft.spans[usize::from(names::METHOD)].of(draft.text.as_slice()) == b"CONNECT";
                 has(names::METHOD)
                     && if connects { has(names::AUTHORITY) } else { has(names::PATH) && has(names::SCHEME) }
             }
@@ -258,7 +258,7 @@ impl Link<'_, '_> {
     /// Makes the draft a message's head.
     pub fn take_head(&mut self, index: u32, side: usize) {
         let shared = &mut *self.shared;
-        let draft = &shared.draft;
+        let draft = &mut shared.draft;
         let stream = shared.streams.at_mut(index);
         stream.unknown += draft.unknown;
         let message = &mut stream.sides[side];
@@ -414,7 +414,7 @@ impl Link<'_, '_> {
         let request = &stream.sides[0];
         let bare = side == 1 && {
             let method = request.spans[usize::from(names::METHOD)];
-            let about = matches!(method.of(&request.text), b"HEAD" | b"CONNECT") || !method.known();
+            let about = matches!(method.of(request.text.as_slice()), b"HEAD" | b"CONNECT") || !method.known();
             about || message.status.is_none_or(|status| status == 204 || status == 304)
         };
         if message.body.length != said && !(bare && message.body.length == 0) {

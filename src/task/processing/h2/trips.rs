@@ -102,7 +102,7 @@ impl Link<'_, '_> {
         }
         self.core.recent = (id, index);
         self.shared.meters.opened.inc();
-        self.shared.meters.streams.inc();
+        self.shared.meters.streams.add(1);
         self.recount(index);
         index
     }
@@ -153,7 +153,7 @@ impl Link<'_, '_> {
         let stream = self.shared.streams.at(index);
         let reason = reason(stream, how);
         meters.emitted[reason as usize].inc();
-        meters.streams.dec();
+        meters.streams.add(-1);
         match reason {
             Reason::Timeout => meters.expired.inc(),
             Reason::RstStream => meters.terminated[0].inc(),
@@ -180,6 +180,7 @@ impl Link<'_, '_> {
             groups: &self.core.groups,
             stream,
             config: &self.shared.config,
+            dates: &self.shared.dates,
         };
         let (timestamp, at) = if seen { (self.now.timestamp, self.now.at) } else { (stream.last, stream.last_at) };
         self.next.event(&Event::new(timestamp, at, &record));

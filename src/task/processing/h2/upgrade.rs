@@ -107,7 +107,15 @@ impl Link<'_, '_> {
         ];
         for (name, value) in pseudo {
             let tag = shared.names.tag(name);
-            let field = Field { name: Some(name), value: Some(value), index: 0, never_indexed: false, tag };
+            let field = Field {
+                name: Some(name),
+                value: Some(value),
+                index: 0,
+                never_indexed: false,
+                tag,
+                indexed: false,
+                note: &[],
+            };
             shared.draft.add(field, &shared.names);
         }
         let mut settings = None;
@@ -126,7 +134,15 @@ impl Link<'_, '_> {
                 _ => {}
             }
             let tag = shared.names.tag(&lower);
-            let field = Field { name: Some(&lower), value: Some(header.value), index: 0, never_indexed: false, tag };
+            let field = Field {
+                name: Some(&lower),
+                value: Some(header.value),
+                index: 0,
+                never_indexed: false,
+                tag,
+                indexed: false,
+                note: &[],
+            };
             shared.draft.add(field, &shared.names);
         }
         self.core.ids[0].open(1, true);
