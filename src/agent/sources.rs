@@ -1,30 +1,26 @@
-//! The kernel sources: their programs on the way in and out, their rings, their engines. One set of
-//! programs per source, loaded when the first directive wants it and unloaded behind the last.
+//! The kernel sources: their programs, their rings, their engines, and what is looked up for these.
 
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use libbpf_rs::{MapCore, MapHandle};
-use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token, Waker};
+use mio::{Registry, Token, Waker};
 
 use super::loader::{Done, Hooks, Loader, Purpose};
+use super::modules::{self, Modules, unusable};
 use super::plans;
+use super::sockets::KernelSockets;
 use super::source_metrics::SourceMetrics;
-use crate::config::{Config, Transport};
+use crate::config::Config;
 use crate::kernel::abi;
-use crate::kernel::load::{Error, Module, Sizes};
-use crate::kernel::map;
+use crate::kernel::load::{Error, Module};
 use crate::kernel::merge::{Merge, Reader};
-use crate::kernel::ring::Rings;
-use crate::kernel::stats::{self, Counts};
 use crate::kernel::watch::WatchMap;
 use crate::metrics::Metrics;
-use crate::metrics::bpf_stats::{BpfStats, Program};
+use crate::metrics::bpf_stats::BpfStats;
 use crate::process::{Processes, redact::Redaction};
-use crate::task::source::{NoSockets, Sockets, World, exec, flows};
+use crate::task::source::{World, exec, flows};
 use crate::time::{Instant, Offsets};
 
 /// All kernel sources.
@@ -32,7 +28,7 @@ pub struct Sources {
     pub exec: exec::Engine,
     pub flows: flows::Engine,
     pub processes: Processes,
-    modules: [State; 2],
+    modules: Modules,
     loader: Loader,
     watch: Option<WatchMap>,
     sockets: KernelSockets,
@@ -54,33 +50,6 @@ pub struct Sources {
     flows_lost: bool,
 }
 
-enum State {
-    Unloaded,
-    Loading,
-    Loaded(Box<Loaded>),
-    /// Its links are being dropped; the rings are still read.
-    Detaching(Box<Loaded>),
-    /// Nothing comes any more; kept until its last records are worked on.
-    Detached(Box<Loaded>),
-}
-
-impl State {
-    fn rings(&mut self) -> Option<&mut Rings> {
-        match self {
-            State::Loaded(loaded) | State::Detaching(loaded) | State::Detached(loaded) => {
-                Some(&mut loaded.module.rings)
-            }
-            State::Unloaded | State::Loading => None,
-        }
-    }
-}
-
-struct Loaded {
-    module: Box<Module>,
-    counts: Counts,
-    programs: Vec<(String, std::os::fd::RawFd)>,
-}
-
 /// What happened to the programs of a source.
 pub enum News {
     Loaded(Hooks),
@@ -100,7 +69,7 @@ impl Sources {
             exec: exec::Engine::new(metrics),
             flows: flows::Engine::new(metrics, config.limits.flows),
             processes,
-            modules: [State::Unloaded, State::Unloaded],
+            modules: Modules::default(),
             loader: Loader::start(waker)?,
             watch: None,
             sockets: KernelSockets::default(),
@@ -124,73 +93,46 @@ impl Sources {
 
     /// Whether the programs run.
     pub fn is_loaded(&self, hooks: Hooks) -> bool {
-        matches!(self.modules[hooks as usize], State::Loaded(_)) && self.watch.is_some()
+        self.modules.is_loaded(hooks) && self.watch.is_some()
     }
 
     /// Whether nothing of a source's programs is left.
     pub fn is_gone(&self, hooks: Hooks) -> bool {
-        matches!(self.modules[hooks as usize], State::Unloaded)
+        self.modules.is_gone(hooks)
     }
 
     /// Whether a source's programs run or are on their way in.
     pub fn is_used(&self, hooks: Hooks) -> bool {
-        matches!(self.modules[hooks as usize], State::Loading | State::Loaded(_))
+        self.modules.is_used(hooks)
     }
 
-    /// Asks for the programs of a source, unless they are there or on their way. Every source needs
-    /// those of exec, which keep the watch map.
+    /// Asks for the programs of a source; `News::Loaded` or `News::Failed` follows, unless they are there.
     pub fn want(&mut self, hooks: Hooks, config: &Config) {
-        for hooks in Hooks::ALL.into_iter().filter(|each| *each == hooks || *each == Hooks::Exec) {
-            let state = &mut self.modules[hooks as usize];
-            if matches!(state, State::Unloaded) {
-                *state = State::Loading;
-                self.loader.load(hooks, plans::plan(hooks), sizes(hooks, config));
-            }
-        }
+        self.modules.want(hooks, config, &self.loader);
     }
 
     /// Lets the links of a source go; `News::Detached` follows.
     pub fn detach(&mut self, hooks: Hooks) {
-        let state = &mut self.modules[hooks as usize];
-        match std::mem::replace(state, State::Unloaded) {
-            State::Loaded(mut loaded) => {
-                let links = loaded.module.take_links();
-                *state = State::Detaching(loaded);
-                self.loader.detach(hooks, links);
-            }
-            other => *state = other,
-        }
+        self.modules.detach(hooks, &self.loader);
     }
 
     /// Frees the programs and rings of a source that is detached and drained.
     pub fn unload(&mut self, hooks: Hooks, registry: &Registry, stats: &mut BpfStats, now: Instant) {
-        let state = &mut self.modules[hooks as usize];
-        match std::mem::replace(state, State::Unloaded) {
-            State::Detached(mut loaded) => {
-                for fd in loaded.module.rings.descriptors() {
-                    // The descriptor goes next: what deregistering would say does not matter.
-                    let _ = registry.deregister(&mut SourceFd(&fd));
-                }
-                self.metrics.refresh(hooks, &mut loaded.counts);
-                self.metrics.restart(hooks);
-                self.lost_seen[hooks as usize] = 0;
-                for (name, _) in &loaded.programs {
-                    let _ = self.metrics.attached.remove_label_values(&[hooks.name(), name]);
-                }
-                stats.sample(now, stats_enabled(), &infos(&[(hooks, &loaded)]));
-                self.loader.free(loaded.module);
-                match hooks {
-                    Hooks::Exec => {
-                        self.watch = None;
-                        self.processes = std::mem::replace(&mut self.processes, Processes::new(1)).emptied();
-                    }
-                    Hooks::Flows => {
-                        self.sockets = KernelSockets::default();
-                        self.flows.clear();
-                    }
-                }
+        let Some(mut loaded) = self.modules.take_detached(hooks, registry, &self.metrics) else { return };
+        self.metrics.refresh(hooks, &mut loaded.counts);
+        self.metrics.restart(hooks);
+        self.lost_seen[hooks as usize] = 0;
+        modules::last_sample(hooks, &loaded, stats, now);
+        self.loader.free(loaded.module);
+        match hooks {
+            Hooks::Exec => {
+                self.watch = None;
+                self.processes = std::mem::replace(&mut self.processes, Processes::new(1)).emptied();
             }
-            other => *state = other,
+            Hooks::Flows => {
+                self.sockets = KernelSockets::default();
+                self.flows.clear();
+            }
         }
     }
 
@@ -201,7 +143,7 @@ impl Sources {
         for done in done {
             match done {
                 Done::Loaded(hooks, Ok((module, scanned))) => {
-                    match self.arrived(hooks, module, registry, token, stats) {
+                    match self.arrived(hooks, module, (registry, token), stats) {
                         Ok(()) => news.push(News::Loaded(hooks)),
                         Err(error) => news.push(News::Failed(hooks, error)),
                     }
@@ -213,7 +155,7 @@ impl Sources {
                     }
                 }
                 Done::Loaded(hooks, Err(error)) => {
-                    self.modules[hooks as usize] = State::Unloaded;
+                    self.modules.failed(hooks);
                     for program in &error.programs {
                         self.metrics.attach_failures.with_label_values(&[hooks.name(), program]).inc();
                     }
@@ -223,11 +165,7 @@ impl Sources {
                     for program in failed {
                         self.metrics.detach_failures.with_label_values(&[hooks.name(), &program]).inc();
                     }
-                    let state = &mut self.modules[hooks as usize];
-                    match std::mem::replace(state, State::Unloaded) {
-                        State::Detaching(loaded) => *state = State::Detached(loaded),
-                        other => *state = other,
-                    }
+                    self.modules.detached(hooks);
                     news.push(News::Detached(hooks));
                 }
                 Done::Walked(Purpose::Lost, told, before) => {
@@ -292,7 +230,7 @@ impl Sources {
         let Sources { modules, merge, exec, flows, processes, sockets, .. } = self;
         let mut world =
             World { processes, sockets, offsets: times.offsets, now: times.now, settling: times.now < self.settling };
-        let mut rings = modules.each_mut().map(State::rings);
+        let mut rings = modules.rings();
         let mut engines = Engines { exec, flows, world: &mut world };
         let drained = merge.drain(&mut rings, times.now.0, &mut engines);
         if drained.records > 0 {
@@ -317,7 +255,7 @@ impl Sources {
     }
 
     pub fn has_rings(&self) -> bool {
-        self.modules.iter().any(|state| !matches!(state, State::Unloaded | State::Loading))
+        self.modules.has_rings()
     }
 
     pub fn tick(&mut self, times: Times) {
@@ -342,8 +280,10 @@ impl Sources {
     }
 
     fn walk_open(&mut self, purpose: Purpose) -> bool {
-        let walk =
-            self.loaded(Hooks::Flows).and_then(|flows| flows.module.walk("tawon_ongoing", Some("tawon_sockets")));
+        let walk = self
+            .modules
+            .loaded(Hooks::Flows)
+            .and_then(|flows| flows.module.walk("tawon_ongoing", Some("tawon_sockets")));
         let Some(walk) = walk else { return false };
         self.walks += 1;
         self.loader.walk(purpose, walk);
@@ -365,7 +305,7 @@ impl Sources {
         let threads = self.exec.taps.iter().any(|(_, tap)| tap.options.threads);
         let live = abi::Live { threads: threads.into(), tcp: tcp.into(), udp: udp.into() };
         for hooks in Hooks::ALL {
-            if let Some(loaded) = self.loaded(hooks)
+            if let Some(loaded) = self.modules.loaded(hooks)
                 && let Err(error) = loaded.module.set_live(&live)
             {
                 log::error!("settings cannot be told to the programs module={} error={error}", hooks.name());
@@ -375,7 +315,7 @@ impl Sources {
 
     /// A directive of flows has come: sockets that are there already are found.
     pub fn find_existing(&mut self) {
-        let walk = self.loaded(Hooks::Flows).and_then(|flows| flows.module.walk("tawon_existing", None));
+        let walk = self.modules.loaded(Hooks::Flows).and_then(|flows| flows.module.walk("tawon_existing", None));
         if let Some(walk) = walk {
             self.walks += 1;
             self.flows.expect_existing();
@@ -398,9 +338,7 @@ impl Sources {
     /// records were lost, what they would have told is looked for.
     pub fn refresh(&mut self) {
         for hooks in Hooks::ALL {
-            let (State::Loaded(loaded) | State::Detaching(loaded)) = &mut self.modules[hooks as usize] else {
-                continue;
-            };
+            let Some(loaded) = self.modules.counting(hooks) else { continue };
             let lost = self.metrics.refresh(hooks, &mut loaded.counts);
             if lost > std::mem::replace(&mut self.lost_seen[hooks as usize], lost) {
                 match hooks {
@@ -420,21 +358,13 @@ impl Sources {
 
     /// Samples what the programs cost.
     pub fn sample(&mut self, stats: &mut BpfStats, now: Instant) {
-        let loaded: Vec<(Hooks, &Loaded)> =
-            Hooks::ALL.into_iter().filter_map(|hooks| Some((hooks, self.loaded(hooks)?))).collect();
-        let programs = infos(&loaded);
-        stats.sample(now, stats_enabled(), &programs);
-        let left_out: Vec<_> = programs
-            .iter()
-            .filter(|program| program.misses > 0)
-            .map(|program| (program.module, program.name.to_owned(), program.misses))
-            .collect();
+        let left_out = self.modules.sample(stats, now);
         for hooks in Hooks::ALL {
-            let State::Loaded(loaded) = &mut self.modules[hooks as usize] else { continue };
+            let Some(loaded) = self.modules.counting(hooks) else { continue };
             // Read after the misses: what a copy was run for in between is not taken for one.
             loaded.counts.read();
-            for (_, program, misses) in left_out.iter().filter(|(module, ..)| *module == hooks.name()) {
-                let missed = plans::missed(hooks, program, *misses, |pair| loaded.counts.again(pair));
+            for (_, program, misses) in left_out.iter().filter(|(of, ..)| *of == hooks) {
+                let missed = plans::missed(hooks, program, *misses, |number| loaded.counts.again(number));
                 self.metrics.missed(hooks.name(), program, missed);
             }
         }
@@ -444,60 +374,26 @@ impl Sources {
     pub fn degraded(&self) -> Vec<String> {
         Hooks::ALL
             .into_iter()
-            .filter_map(|hooks| self.loaded(hooks))
+            .filter_map(|hooks| self.modules.loaded(hooks))
             .flat_map(|loaded| loaded.module.missed())
             .collect()
-    }
-
-    fn loaded(&self, hooks: Hooks) -> Option<&Loaded> {
-        match &self.modules[hooks as usize] {
-            State::Loaded(loaded) | State::Detaching(loaded) | State::Detached(loaded) => Some(loaded),
-            _ => None,
-        }
     }
 
     fn arrived(
         &mut self,
         hooks: Hooks,
         module: Box<Module>,
-        registry: &Registry,
-        token: Token,
+        poll: (&Registry, Token),
         stats: &mut BpfStats,
     ) -> Result<(), Error> {
-        let fail = |step: &str, cause: String| Error {
-            step: format!("{step} of {}", hooks.name()),
-            cause,
-            programs: Vec::new(),
-            forbidden: false,
-        };
-        let broken = |what: &str| fail("read the maps", format!("no {what}"));
-        for fd in module.rings.descriptors() {
-            registry
-                .register(&mut SourceFd(&fd), token, Interest::READABLE)
-                .map_err(|error| fail("poll the rings", error.to_string()))?;
-        }
-        let counts = Counts::new(module.map("tawon_counts").ok_or_else(|| broken("tawon_counts"))?)
-            .map_err(|error| fail("read the counters", error.to_string()))?;
-        for (program, reason) in &module.unattached {
-            log::warn!("a hook could not be attached module={} program={program} reason={reason:?}", hooks.name());
-            self.metrics.attach_failures.with_label_values(&[hooks.name(), program]).inc();
-        }
-        for what in module.missed() {
-            log::info!("not everything is seen module={} missed={what:?}", hooks.name());
-        }
+        let loaded = self.modules.arrived(hooks, module, poll, stats, &self.metrics)?;
         match hooks {
-            Hooks::Exec => self.watch = Some(WatchMap::of(&module).ok_or_else(|| broken("watch map"))?),
-            Hooks::Flows => {
-                self.sockets = KernelSockets { peers: module.map("tawon_peers"), sockets: module.map("tawon_sockets") };
+            Hooks::Exec => {
+                let watch = WatchMap::of(&loaded.module);
+                self.watch = Some(watch.ok_or_else(|| unusable(hooks, "read the maps", "no watch map"))?);
             }
+            Hooks::Flows => self.sockets = KernelSockets::of(&loaded.module),
         }
-        let programs = module.programs();
-        for (name, _) in &programs {
-            stats.loaded(hooks.name(), name);
-            let attached = module.attached().any(|attached| attached == name);
-            self.metrics.attached.with_label_values(&[hooks.name(), name]).set(attached.into());
-        }
-        self.modules[hooks as usize] = State::Loaded(Box::new(Loaded { module, counts, programs }));
         Ok(())
     }
 
@@ -547,94 +443,5 @@ fn split<'a, E>(
     (engine, World { processes, sockets, offsets: times.offsets, now: times.now, settling: true })
 }
 
-/// The kernel's tables of sockets; None while the programs are not loaded.
-#[derive(Default)]
-struct KernelSockets {
-    peers: Option<MapHandle>,
-    sockets: Option<MapHandle>,
-}
-
-impl Sockets for KernelSockets {
-    fn peer(&self, key: &abi::PeerKey) -> Option<abi::Peer> {
-        let Some(peers) = &self.peers else { return NoSockets.peer(key) };
-        map::lookup(peers, abi::bytes(key))
-    }
-
-    fn forget_peer(&self, key: &abi::PeerKey) {
-        if let Some(peers) = &self.peers {
-            // It may have gone by itself.
-            let _ = peers.delete(abi::bytes(key));
-        }
-    }
-
-    fn forget_socket(&self, sock: u64, flow: u64) {
-        if let Some(sockets) = &self.sockets
-            && self.is_open(sock, flow)
-        {
-            let _ = sockets.delete(&sock.to_ne_bytes());
-        }
-    }
-
-    fn is_open(&self, sock: u64, flow: u64) -> bool {
-        let Some(sockets) = &self.sockets else { return false };
-        map::lookup::<abi::Flow>(sockets, &sock.to_ne_bytes()).is_some_and(|found| found.flow == flow)
-    }
-}
-
-/// Ring pages, wake-ups and map sizes of a source.
-fn sizes(hooks: Hooks, config: &Config) -> Sizes {
-    let cpus = crate::kernel::syscalls::cpus().map_or(1, |(_, online)| online.len().max(1));
-    let share = (RING_BYTES / PAGE / cpus).max(4);
-    let auto = 1 << share.ilog2();
-    let pages = config.bpf.perf_buffer_pages.of(hooks.name()).unwrap_or(auto);
-    Sizes {
-        pages,
-        // A quarter of the ring at most, in records of 256 bytes, so that a small one is read in time.
-        wakeup: (pages as usize * PAGE / 1024).clamp(1, MOST_WAITING) as u32,
-        ring_buffer: match config.bpf.transport {
-            Transport::Auto => None,
-            Transport::Perf => Some(false),
-            Transport::Ring => Some(true),
-        },
-        entries: vec![
-            ("tawon_watched", config.limits.processes as u32),
-            ("tawon_sockets", config.limits.flows as u32),
-            ("tawon_peers", config.limits.flows as u32),
-        ],
-    }
-}
-
-/// Whether the kernel keeps run statistics now.
-fn stats_enabled() -> bool {
-    std::fs::read("/proc/sys/kernel/bpf_stats_enabled").is_ok_and(|text| text.starts_with(b"1"))
-        || STATS_HELD.load(std::sync::atomic::Ordering::Relaxed)
-}
-
-/// Whether we hold a BPF_ENABLE_STATS descriptor; the sysctl does not show that.
-pub static STATS_HELD: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
-
-fn infos<'a>(loaded: &[(Hooks, &'a Loaded)]) -> Vec<Program<'a>> {
-    let mut infos = Vec::new();
-    for (hooks, loaded) in loaded {
-        for (name, fd) in &loaded.programs {
-            if let Ok(runs) = stats::runs(*fd) {
-                infos.push(Program {
-                    id: runs.id,
-                    module: hooks.name(),
-                    name,
-                    run_cnt: runs.count,
-                    run_time_ns: runs.nanoseconds,
-                    misses: runs.misses,
-                });
-            }
-        }
-    }
-    infos
-}
-
-/// Records that wait in a ring before it says so.
-const MOST_WAITING: usize = 128;
-const RING_BYTES: usize = 8 << 20;
-const PAGE: usize = 4096;
 /// How long forks may still carry masks from before a change.
 const SETTLING: Duration = Duration::from_secs(2);

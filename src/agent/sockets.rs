@@ -1,0 +1,48 @@
+//! The kernel's tables of sockets, as `flows` asks them.
+
+use libbpf_rs::{MapCore, MapHandle};
+
+use crate::kernel::abi;
+use crate::kernel::load::Module;
+use crate::kernel::map;
+use crate::task::source::{NoSockets, Sockets};
+
+/// None while the programs are not loaded.
+#[derive(Default)]
+pub(super) struct KernelSockets {
+    peers: Option<MapHandle>,
+    sockets: Option<MapHandle>,
+}
+
+impl KernelSockets {
+    pub fn of(module: &Module) -> KernelSockets {
+        KernelSockets { peers: module.map("tawon_peers"), sockets: module.map("tawon_sockets") }
+    }
+}
+
+impl Sockets for KernelSockets {
+    fn peer(&self, key: &abi::PeerKey) -> Option<abi::Peer> {
+        let Some(peers) = &self.peers else { return NoSockets.peer(key) };
+        map::lookup(peers, abi::bytes(key))
+    }
+
+    fn forget_peer(&self, key: &abi::PeerKey) {
+        if let Some(peers) = &self.peers {
+            // It may have gone by itself.
+            let _ = peers.delete(abi::bytes(key));
+        }
+    }
+
+    fn forget_socket(&self, sock: u64, flow: u64) {
+        if let Some(sockets) = &self.sockets
+            && self.is_open(sock, flow)
+        {
+            let _ = sockets.delete(&sock.to_ne_bytes());
+        }
+    }
+
+    fn is_open(&self, sock: u64, flow: u64) -> bool {
+        let Some(sockets) = &self.sockets else { return false };
+        map::lookup::<abi::Flow>(sockets, &sock.to_ne_bytes()).is_some_and(|found| found.flow == flow)
+    }
+}
