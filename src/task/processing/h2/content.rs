@@ -1,5 +1,50 @@
 //! Content-Type values (RFC 9110 section 8.3.1): media type and the boundary parameter.
 
+use super::meters::ContentTypes;
+use super::recent::Place;
+
+/// What a value says, by places in it.
+#[derive(Clone, Copy)]
+pub struct Media {
+    essence: Place,
+    boundary: Option<Place>,
+    pub multipart: bool,
+    pub grpc: bool,
+    /// The counter of its type.
+    pub counter: usize,
+}
+
+impl Media {
+    /// Reads a value, unless that was done not long ago. None where it is no media type.
+    #[inline]
+    pub fn of(value: &[u8], types: &mut ContentTypes) -> Option<Media> {
+        types.recent.find(value).or_else(|| Media::read(value, types))
+    }
+
+    #[cold]
+    fn read(value: &[u8], types: &mut ContentTypes) -> Option<Media> {
+        let parsed = ContentType::parse(value)?;
+        let media = Media {
+            essence: Place::new(parsed.essence, value),
+            boundary: parsed.boundary.map(|boundary| Place::new(boundary, value)),
+            multipart: parsed.is_multipart(),
+            grpc: parsed.is_grpc(),
+            counter: types.counter(parsed.essence),
+        };
+        types.recent.keep(value, media);
+        Some(media)
+    }
+
+    /// Type and subtype as they stand in the value.
+    pub fn essence(self, value: &[u8]) -> &[u8] {
+        self.essence.of(value)
+    }
+
+    pub fn boundary(self, value: &[u8]) -> Option<&[u8]> {
+        Some(self.boundary?.of(value))
+    }
+}
+
 /// A parsed value.
 #[derive(PartialEq, Eq, Debug)]
 pub struct ContentType<'a> {
@@ -90,7 +135,7 @@ static TOKEN: [bool; 256] = {
 };
 
 /// A longer media type is none that anybody registered (RFC 6838 section 4.2: 127 and 127).
-const ESSENCE: usize = 255;
+pub const ESSENCE: usize = 255;
 
 #[cfg(test)]
 mod tests {

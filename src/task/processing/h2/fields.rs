@@ -94,7 +94,23 @@ impl Draft {
     }
 
     /// Adds a field as a decoder or an HTTP/1.1 head gives it.
+    #[inline]
     pub fn add(&mut self, field: Field<'_>, names: &Names) {
+        if let (0, false, Some(name), Some(value)) = (field.tag, field.note.is_empty(), field.name, field.value) {
+            // One that nobody makes use of, as it was written before.
+            self.fields += 1;
+            self.size += name.len() + value.len() + 32;
+            self.regular = true;
+            match self.size > LIST {
+                true => self.missing = self.missing.or(Some(Missing::Truncated)),
+                false => self.text.push(field.note),
+            }
+            return;
+        }
+        self.add_any(field, names);
+    }
+
+    fn add_any(&mut self, field: Field<'_>, names: &Names) {
         self.fields += 1;
         self.size += field.name.map_or(0, <[u8]>::len) + field.value.map_or(0, <[u8]>::len) + 32;
         if field.name.is_none() {

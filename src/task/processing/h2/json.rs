@@ -252,12 +252,15 @@ impl Text {
 /// Copies `from` to `to`, which is as long. Not zero if a byte is none that JSON takes as it is.
 #[inline]
 fn copy(to: &mut [u8], from: &[u8]) -> u64 {
-    if let (Some(last), Some(_)) = (from.last_chunk::<8>(), to.first_chunk::<8>()) {
+    if let (Some(first), Some(last), Some(start)) = (from.first_chunk::<8>(), from.last_chunk(), to.first_chunk_mut()) {
         // Eight at a time; the last eight may overlap those before.
-        let mut all = marks(u64::from_le_bytes(*last));
-        for (to, word) in to.as_chunks_mut::<8>().0.iter_mut().zip(from.as_chunks::<8>().0) {
-            all |= marks(u64::from_le_bytes(*word));
-            *to = *word;
+        let mut all = marks(u64::from_le_bytes(*first)) | marks(u64::from_le_bytes(*last));
+        *start = *first;
+        if from.len() > 16 {
+            for (to, word) in to.as_chunks_mut::<8>().0.iter_mut().zip(from.as_chunks::<8>().0).skip(1) {
+                all |= marks(u64::from_le_bytes(*word));
+                *to = *word;
+            }
         }
         if let Some(to) = to.last_chunk_mut() {
             *to = *last;

@@ -8,6 +8,9 @@ use prometheus::core::Collector;
 use prometheus::local::{LocalHistogram, LocalIntCounter};
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
+use super::content::{ESSENCE, Media};
+use super::multipart::Head;
+use super::recent::Recent;
 use crate::decode::http2::Type;
 use crate::flow::seeded::Seeded;
 use crate::metrics::Metrics;
@@ -172,7 +175,7 @@ impl Meters {
     pub fn flush(&self) {
         let frames = self.frames.iter().flatten();
         let counters = [&self.chunks, &self.multipart_bodies, &self.opened].into_iter().chain(&self.emitted);
-        counters.chain(frames).chain(self.content_types.known.values()).for_each(LocalIntCounter::flush);
+        counters.chain(frames).chain(&self.content_types.counters).for_each(LocalIntCounter::flush);
         self.chunk_size.flush();
         self.streams.flush();
     }
@@ -215,23 +218,42 @@ impl LocalGauge {
 /// h2_content_types: a counter per media type, of which there are at most `DISTINCT`.
 pub struct ContentTypes {
     vec: IntCounterVec,
-    known: HashMap<Box<[u8]>, LocalIntCounter, Seeded>,
-    other: IntCounter,
+    /// By type and subtype in lower case, its place in `counters`.
+    known: HashMap<Box<[u8]>, usize, Seeded>,
+    /// All other types' first.
+    counters: Vec<LocalIntCounter>,
     full: bool,
+    /// Values, and heads of parts, that were read not long ago.
+    pub recent: Recent<Media>,
+    pub heads: Recent<Head>,
 }
 
 impl ContentTypes {
     fn new(vec: IntCounterVec) -> ContentTypes {
-        let other = vec.with_label_values(&["other"]);
-        ContentTypes { vec, known: HashMap::default(), other, full: false }
+        let counters = vec![vec.with_label_values(&["other"]).local()];
+        let (recent, heads) = (Recent::default(), Recent::default());
+        ContentTypes { vec, known: HashMap::default(), counters, full: false, recent, heads }
     }
 
-    /// Counts one; `essence` is type and subtype in lower case.
-    pub fn count(&mut self, essence: &[u8]) {
-        if let Some(counter) = self.known.get(essence) {
-            return counter.inc();
+    /// Counts one whose counter is known.
+    #[inline]
+    pub fn count(&self, counter: usize) {
+        if let Some(counter) = self.counters.get(counter) {
+            counter.inc();
         }
-        match std::str::from_utf8(essence) {
+    }
+
+    /// The counter of a type and subtype.
+    pub fn counter(&mut self, essence: &[u8]) -> usize {
+        // Those that are longer are no media types.
+        let mut lower = [0; ESSENCE];
+        let Some(lower) = lower.get_mut(..essence.len()) else { return OTHER };
+        lower.copy_from_slice(essence);
+        lower.make_ascii_lowercase();
+        if let Some(&counter) = self.known.get(&*lower) {
+            return counter;
+        }
+        match std::str::from_utf8(lower) {
             Ok(text) if !self.full => {
                 // Other directives count into the same family, so what is there is asked of it.
                 let families = self.vec.collect();
@@ -240,17 +262,18 @@ impl ContentTypes {
                     |metric: &prometheus::proto::Metric| metric.get_label().iter().any(|label| label.value() == text);
                 if there.len() > DISTINCT && !there.iter().any(named) {
                     self.full = true;
-                    return self.other.inc();
+                    return OTHER;
                 }
-                let counter = self.vec.with_label_values(&[text]);
-                counter.inc();
-                self.known.insert(essence.into(), counter.local());
+                self.counters.push(self.vec.with_label_values(&[text]).local());
+                self.known.insert(text.as_bytes().into(), self.counters.len() - 1);
+                self.counters.len() - 1
             }
-            _ => self.other.inc(),
+            _ => OTHER,
         }
     }
 }
 
+const OTHER: usize = 0;
 const TABLE: &str = "h2";
 /// Media types counted by name.
 const DISTINCT: usize = 100;

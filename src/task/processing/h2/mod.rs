@@ -17,6 +17,7 @@ mod link;
 mod meters;
 mod multipart;
 mod names;
+mod recent;
 mod record;
 pub mod shape;
 mod stream;

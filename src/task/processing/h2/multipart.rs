@@ -1,8 +1,9 @@
 //! Multipart bodies (RFC 2046 section 5.1), split as they stream. Nothing of the parts is copied but
 //! their heads: a part is a range of its body.
 
-use super::content::ContentType;
+use super::content::Media;
 use super::meters::ContentTypes;
+use super::recent::Place;
 
 /// One body being split. Its buffers are used again for the next.
 #[derive(Default)]
@@ -50,6 +51,16 @@ enum State {
     /// Behind the last delimiter.
     Closed,
     Failed,
+}
+
+/// What a part's head says, by places in it.
+#[derive(Clone, Copy)]
+pub struct Head {
+    /// The value of its Content-Type.
+    content_type: Option<(Place, Media)>,
+    content_id: Option<Place>,
+    /// The counter of its type.
+    counter: usize,
 }
 
 /// That a body is not what it says, or too much of it.
@@ -239,32 +250,17 @@ impl Multipart {
         if self.parts.len() == PARTS {
             return self.fail();
         }
-        let mut part = Part { start, length: 0, content_type: (0, 0), content_id: None };
-        let mut nested = None;
-        let mut typed = false;
-        for line in head.split(|&byte| byte == b'\n') {
-            let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
-            let (name, value) = line.split_at(colon);
-            let value = value.get(1..).unwrap_or_default().trim_ascii();
-            if name.eq_ignore_ascii_case(b"content-type") && !typed {
-                if let Some(parsed) = ContentType::parse(value) {
-                    typed = true;
-                    part.content_type = self.keep(parsed.essence);
-                    let (start, end) = part.content_type;
-                    if let Some(essence) = self.texts.get_mut(start as usize..end as usize) {
-                        essence.make_ascii_lowercase();
-                    }
-                    nested = parsed.boundary.filter(|_| parsed.is_multipart());
-                }
-            } else if name.eq_ignore_ascii_case(b"content-id") && part.content_id.is_none() {
-                part.content_id = Some(self.keep(value));
-            }
+        let Head { content_type, content_id, counter } =
+            types.heads.find(head).unwrap_or_else(|| Head::read(head, types));
+        types.count(counter);
+        let value = content_type.map(|(value, media)| (value.of(head), media));
+        let content_type = self.keep(value.map_or(PLAIN, |(value, media)| media.essence(value)));
+        if let Some(essence) = self.texts.get_mut(content_type.0 as usize..) {
+            essence.make_ascii_lowercase();
         }
-        if !typed {
-            // RFC 2045 section 5.2.
-            part.content_type = self.keep(b"text/plain");
-        }
-        types.count(self.text(part.content_type));
+        let content_id = content_id.map(|id| self.keep(id.of(head)));
+        let nested = value.and_then(|(value, media)| media.boundary(value).filter(|_| media.multipart));
+        let part = Part { start, length: 0, content_type, content_id };
         let level = self.depth - 1;
         self.open[level] = Some(self.parts.len());
         self.parts.push(part);
@@ -322,6 +318,27 @@ impl Multipart {
     }
 }
 
+impl Head {
+    #[cold]
+    fn read(head: &[u8], types: &mut ContentTypes) -> Head {
+        let (mut content_type, mut content_id) = (None, None);
+        for line in head.split(|&byte| byte == b'\n') {
+            let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
+            let (name, value) = line.split_at(colon);
+            let value = value.get(1..).unwrap_or_default().trim_ascii();
+            if name.eq_ignore_ascii_case(b"content-type") && content_type.is_none() {
+                content_type = Media::of(value, types).map(|media| (Place::new(value, head), media));
+            } else if name.eq_ignore_ascii_case(b"content-id") && content_id.is_none() {
+                content_id = Some(Place::new(value, head));
+            }
+        }
+        let counter = content_type.map_or_else(|| types.counter(PLAIN), |(_, media)| media.counter);
+        let read = Head { content_type, content_id, counter };
+        types.heads.keep(head, read);
+        read
+    }
+}
+
 /// Whether lines that end here are all of a part's head.
 fn ends(head: &[u8]) -> bool {
     head.len() <= 2 || head.ends_with(b"\n\r\n") || head.ends_with(b"\n\n")
@@ -334,6 +351,8 @@ fn head_length(bytes: &[u8]) -> Option<usize> {
     lines.find(|&end| within.get(..end).is_some_and(ends))
 }
 
+/// What a part is that does not say (RFC 2045 section 5.2).
+const PLAIN: &[u8] = b"text/plain";
 /// Levels of nesting.
 const DEPTH: usize = 2;
 /// Parts of one body, nested ones included.

@@ -179,8 +179,9 @@ impl RoundTrip<'_> {
         for part in parts {
             out.push(before);
             before = b',';
-            out.push(b'{');
-            json::text_entry(out, "contentType", body.multipart.content_type(part));
+            out.extend_from_slice(b"{\"contentType\":\"");
+            out.extend_from_slice(body.multipart.content_type(part));
+            out.push(b'"');
             if let Some(id) = body.multipart.content_id(part) {
                 out.push(b',');
                 json::text_entry(out, "contentId", id);

@@ -1,7 +1,7 @@
 //! The streamer: frames to messages. It puts header blocks together and decodes them, tells heads from
 //! trailers, and hands on bodies.
 
-use super::content::ContentType;
+use super::content::Media;
 use super::core::{Block, Data};
 use super::fields::Writer;
 use super::link::Link;
@@ -266,15 +266,16 @@ impl Link<'_, '_> {
         let mut grpc = draft.content_type.is_none() && draft.unknown > 0;
         message.content_type.clear();
         if let Some(value) = &draft.content_type {
-            match ContentType::parse(value) {
+            let types = &mut shared.meters.content_types;
+            match Media::of(value, types) {
                 None => shared.meters.content_type_failure.inc(),
-                Some(parsed) => {
-                    message.content_type.extend_from_slice(parsed.essence);
+                Some(media) => {
+                    message.content_type.extend_from_slice(media.essence(value));
                     message.content_type.make_ascii_lowercase();
-                    shared.meters.content_types.count(&message.content_type);
-                    message.grpc = parsed.is_grpc();
+                    types.count(media.counter);
+                    message.grpc = media.grpc;
                     grpc |= message.grpc;
-                    match (parsed.is_multipart(), parsed.boundary) {
+                    match (media.multipart, media.boundary(value)) {
                         (true, Some(boundary)) => message.body.multipart.start(boundary),
                         (true, None) => shared.meters.content_type_failure.inc(),
                         (false, _) => {}
