@@ -168,12 +168,16 @@ impl Ours {
 struct Engine<'a, 'w>(&'a mut flows::Engine, &'a mut World<'w>);
 
 impl Reader for Engine<'_, '_> {
-    fn record(&mut self, _: usize, bytes: &[u8]) {
-        self.0.record(bytes, self.1);
+    fn note(&self, _: usize, bytes: &[u8]) -> u32 {
+        self.0.note(bytes)
     }
 
-    fn fetch<'a>(&self, _: usize, near: impl Iterator<Item = &'a [u8]>, far: impl Iterator<Item = &'a [u8]>) {
-        self.0.fetch(near, far);
+    fn fetch(&self, _: usize, hint: u32) -> u32 {
+        self.0.fetch(hint)
+    }
+
+    fn record(&mut self, _: usize, bytes: &[u8], hint: u32) {
+        self.0.record_at(bytes, hint, self.1);
     }
 }
 

@@ -413,16 +413,18 @@ struct Engines<'a, 'w> {
 }
 
 impl Reader for Engines<'_, '_> {
-    fn record(&mut self, source: usize, bytes: &[u8]) {
-        match source {
-            0 => self.exec.record(bytes, self.world),
-            _ => self.flows.record(bytes, self.world),
-        }
+    fn note(&self, source: usize, bytes: &[u8]) -> u32 {
+        if source == Hooks::Flows as usize { self.flows.note(bytes) } else { 0 }
     }
 
-    fn fetch<'a>(&self, source: usize, near: impl Iterator<Item = &'a [u8]>, far: impl Iterator<Item = &'a [u8]>) {
-        if source == Hooks::Flows as usize {
-            self.flows.fetch(near, far);
+    fn fetch(&self, source: usize, hint: u32) -> u32 {
+        if source == Hooks::Flows as usize { self.flows.fetch(hint) } else { hint }
+    }
+
+    fn record(&mut self, source: usize, bytes: &[u8], hint: u32) {
+        match source {
+            0 => self.exec.record(bytes, self.world),
+            _ => self.flows.record_at(bytes, hint, self.world),
         }
     }
 }

@@ -25,19 +25,18 @@ impl Index {
         self.probe(half(hash), is).map(|(_, slot)| slot)
     }
 
-    /// Where a look-up of this hash begins.
+    /// Where a look-up begins: of this half of a hash.
     #[inline]
-    pub fn place(&self, hash: u64) -> Option<&u64> {
-        self.places.get(self.home(half(hash)))
+    pub fn place(&self, half: u32) -> Option<&u64> {
+        self.places.get(self.home(half))
     }
 
-    /// The slot that a look-up of this hash most likely finds: another's only if all of the hash agrees.
+    /// The slot that a look-up most likely finds: another's only if all of this half of the hash agrees.
     #[inline]
-    pub fn guess(&self, hash: u64) -> Option<u32> {
-        let hash = half(hash);
-        let home = self.home(hash);
-        let near = self.places.get(home..(home + 4).min(self.places.len()))?;
-        let place = near.iter().find(|place| (**place >> 32) as u32 == hash && **place != 0)?;
+    pub fn guess(&self, half: u32) -> Option<u32> {
+        let home = self.home(half);
+        let near = self.places.get(home..(home + NEAR).min(self.places.len()))?;
+        let place = near.iter().find(|place| (**place >> 32) as u32 == half && **place != 0)?;
         Some((*place as u32).wrapping_sub(1))
     }
 
@@ -121,11 +120,13 @@ impl Index {
 
 /// Half of a hash, in which all of its bits have a say: FNV's upper ones know little of the last byte.
 #[inline]
-fn half(hash: u64) -> u32 {
+pub fn half(hash: u64) -> u32 {
     (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
 }
 
 const SMALLEST: usize = 8;
+/// Places that a guess looks at.
+const NEAR: usize = 4;
 
 #[cfg(test)]
 mod tests {

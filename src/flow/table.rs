@@ -3,7 +3,7 @@
 
 use std::hash::{BuildHasher, Hash, RandomState};
 
-use super::index::Index;
+use super::index::{Index, half};
 
 /// Entries by key, each in one of `LISTS` lists ordered by use. Keys that a peer can choose need the
 /// seeded hash that is the default; keys that the kernel gives may take a faster one.
@@ -22,11 +22,27 @@ pub struct Table<K, V, const LISTS: usize = 1, S = RandomState> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Id(u32);
 
+impl Id {
+    /// Of no entry.
+    pub const NOWHERE: Id = Id(NONE);
+
+    /// The number that `from_number` makes it of again.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+
+    pub fn from_number(number: u32) -> Id {
+        Id(number)
+    }
+}
+
 /// Key before value, so that a value's beginning shares the key's cache line, and each entry from the
 /// beginning of one: what a use reads spans no more lines than it must.
 #[repr(C, align(64))]
 struct Entry<K, V> {
     key: K,
+    /// Whether `mark` said that it was used.
+    marked: bool,
     value: V,
 }
 
@@ -87,27 +103,57 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
         self.at(Id(at))
     }
 
-    /// Calls `fetch` with the memory that `fetch_entry` of this key is going to read, a while before that.
+    /// Calls `fetch` with the memory that `guess` is going to read, a while before that, and gives what
+    /// to call that with.
     #[inline]
-    pub fn fetch_place(&self, key: &K, fetch: impl Fn(*const u8)) {
-        if let Some(place) = self.index.place(self.hasher.hash_one(key)) {
+    pub fn fetch_place(&self, key: &K, fetch: impl Fn(*const u8)) -> u32 {
+        let half = half(self.hasher.hash_one(key));
+        if let Some(place) = self.index.place(half) {
             fetch(std::ptr::from_ref(place).cast());
         }
+        half
     }
 
-    /// Calls `fetch` with the memory that `touch` of this key is most likely going to use, and with the
-    /// first two cache lines of the entry.
+    /// Where the entry most likely is that `fetch_place` was called for. Calls `fetch` with its first two
+    /// cache lines.
     #[inline]
-    pub fn fetch_entry(&self, key: &K, fetch: impl Fn(*const u8)) {
-        let Some(at) = self.index.guess(self.hasher.hash_one(key)).map(|at| at as usize) else { return };
-        if let (Some(slot), Some(link)) = (self.slots.get(at), self.links.get(at)) {
+    pub fn guess(&self, half: u32, fetch: impl Fn(*const u8)) -> Id {
+        let Some(at) = self.index.guess(half) else { return Id::NOWHERE };
+        if let Some(slot) = self.slots.get(at as usize) {
             fetch(std::ptr::from_ref(slot).cast());
-            fetch(std::ptr::from_ref(link).cast());
             fetch(std::ptr::from_ref(slot).cast::<u8>().wrapping_add(LINE));
+        }
+        Id(at)
+    }
+
+    /// Finds the entry, first where it is guessed to be. Where `used` says so of it, `pass_marked` will give
+    /// it a second chance: unlike `touch`, which moves three links about, this stays within the entry.
+    #[inline]
+    pub fn mark(&mut self, key: &K, guess: Id, used: impl FnOnce(&V) -> bool) -> Option<&mut V> {
+        let mut at = guess.0;
+        if !is(&self.slots, at, key) {
+            at = self.find(key)?;
+        }
+        let entry = self.slots.get_mut(at as usize)?.as_mut()?;
+        entry.marked |= used(&entry.value);
+        Some(&mut entry.value)
+    }
+
+    /// Moves the oldest of a list that are marked to its end, without their marks, at most `limit`: `oldest`
+    /// then is one that has not been marked since it came there, as far as that goes.
+    pub fn pass_marked(&mut self, list: usize, limit: usize) {
+        for _ in 0..limit {
+            let Some(at) = self.lists.get(list).map(|list| list.oldest) else { return };
+            let Some(Some(entry)) = self.slots.get_mut(at as usize) else { return };
+            if !std::mem::take(&mut entry.marked) {
+                return;
+            }
+            self.unlink(at);
+            self.link(at, list as u32);
         }
     }
 
-    /// Finds the entry and makes it the one of its list that was used last.
+    /// Finds the entry and makes it the one of its list that was used last. A mark stays.
     #[inline]
     pub fn touch(&mut self, key: &K) -> Option<Id> {
         let at = self.find(key)?;
@@ -143,7 +189,7 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
             }
             return Id(at);
         }
-        let entry = Some(Entry { key, value });
+        let entry = Some(Entry { key, marked: false, value });
         let at = match self.slots.get_mut(self.free as usize) {
             Some(slot) => {
                 *slot = entry;

@@ -1,5 +1,6 @@
 //! `Merge`: what the rings of all sources hold, handed out in order of time. Each ring's notes are in
-//! order already, so the rings are merged: a run of one ring costs a comparison per record.
+//! order already, so the rings are merged: a run of one ring costs a comparison per record. Whoever
+//! takes the records is shown each twice before that, to have memory fetched in the meantime.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -19,26 +20,33 @@ pub struct Merge {
 struct Run {
     source: usize,
     ring: usize,
+    begin: usize,
     next: usize,
     /// Up to where memory has been fetched.
     fetched: usize,
     end: usize,
-    /// How far into the ring it has been handed out.
-    reached: u64,
 }
 
 /// Who takes the records.
 pub trait Reader {
-    /// One record of a source.
-    fn record(&mut self, source: usize, bytes: &[u8]);
+    /// A record of a source lies in its ring and is going to be handed over, mostly in this turn. What it
+    /// gives is kept with the record.
+    fn note(&self, _source: usize, _bytes: &[u8]) -> u32 {
+        0
+    }
 
-    /// What will be handed over next of a source, and what behind that, at most `AHEAD` each: time to have
-    /// fetched from memory what is known of it.
-    fn fetch<'a>(&self, _source: usize, _near: impl Iterator<Item = &'a [u8]>, _far: impl Iterator<Item = &'a [u8]>) {}
+    /// The record is one of the next: time to have fetched from memory what is known of it. What was kept
+    /// with it is given, and what it gives is kept instead.
+    fn fetch(&self, _source: usize, hint: u32) -> u32 {
+        hint
+    }
+
+    /// One record of a source, and what is kept with it.
+    fn record(&mut self, source: usize, bytes: &[u8], hint: u32);
 }
 
 impl<F: FnMut(usize, &[u8])> Reader for F {
-    fn record(&mut self, source: usize, bytes: &[u8]) {
+    fn record(&mut self, source: usize, bytes: &[u8], _: u32) {
         self(source, bytes);
     }
 }
@@ -55,7 +63,7 @@ impl Merge {
     /// Hands `to` the source and the bytes of every record older than `before` (nanoseconds of
     /// CLOCK_MONOTONIC), in order of time over all rings; at most about `TURN` records.
     pub fn drain(&mut self, sources: &mut [Option<&mut Rings>], before: u64, to: &mut impl Reader) -> Drained {
-        let (limit, more) = self.collect(sources, before);
+        let (limit, more) = self.collect(sources, before, to);
         if self.notes.is_empty() {
             return Drained::default();
         }
@@ -67,33 +75,32 @@ impl Merge {
             let Some(run) = self.runs.get_mut(at as usize) else { continue };
             let Some(Some(rings)) = sources.get(run.source) else { continue };
             let until = self.heads.peek().map_or(limit, |Reverse((next, _))| limit.min(*next));
-            let ring = rings.ring(run.ring);
-            for note in &self.notes[run.next..run.end] {
-                if note.time > until {
-                    break;
+            let (ring, notes, begin) = (rings.ring(run.ring), &mut self.notes[..run.end], run.next);
+            while notes.get(run.next).is_some_and(|note| note.time <= until) {
+                // A batch is handed over while what the one behind it needs is being fetched.
+                let batch = (run.next + AHEAD).min(run.end);
+                let behind = (batch + AHEAD).min(run.end);
+                for note in notes.get_mut(run.fetched..behind).unwrap_or_default() {
+                    note.hint = to.fetch(run.source, note.hint);
                 }
-                if run.next == run.fetched {
-                    let far = (run.next + AHEAD).min(run.end);
-                    run.fetched = far;
-                    let behind = (far + AHEAD).min(run.end);
-                    let records = |from: usize, to: usize| self.notes[from..to].iter().map(|note| ring.bytes(note));
-                    to.fetch(run.source, records(run.next, far), records(far, behind));
+                run.fetched = run.fetched.max(behind);
+                for note in notes[run.next..batch].iter().take_while(|note| note.time <= until) {
+                    to.record(run.source, ring.bytes(note), note.hint);
+                    run.next += 1;
                 }
-                to.record(run.source, ring.bytes(note));
-                run.reached = run.reached.max(note.position);
-                run.next += 1;
-                records += 1;
             }
-            if let Some(note) = self.notes[..run.end].get(run.next) {
+            records += run.next - begin;
+            if let Some(note) = notes.get(run.next) {
                 self.heads.push(Reverse((note.time, at)));
             }
         }
-        for run in &self.runs {
+        for run in self.runs.iter().filter(|run| run.next < run.end) {
             let Some(Some(rings)) = sources.get_mut(run.source) else { continue };
+            let reached = self.notes[run.begin..run.next].iter().map(|note| note.position).max();
             for note in &self.notes[run.next..run.end] {
                 // What lies before something that was handed out cannot be left in the ring.
-                if note.position < run.reached {
-                    to.record(run.source, rings.ring(run.ring).bytes(note));
+                if reached.is_some_and(|reached| note.position < reached) {
+                    to.record(run.source, rings.ring(run.ring).bytes(note), note.hint);
                     records += 1;
                 } else {
                     rings.hold(run.ring, note);
@@ -106,7 +113,7 @@ impl Merge {
 
     /// Notes what there is. Returns the time up to which it can be handed out: what is younger than
     /// where a ring stopped has to wait for the rest of that one.
-    fn collect(&mut self, sources: &mut [Option<&mut Rings>], before: u64) -> (u64, bool) {
+    fn collect(&mut self, sources: &mut [Option<&mut Rings>], before: u64, to: &impl Reader) -> (u64, bool) {
         self.notes.clear();
         self.runs.clear();
         self.heads.clear();
@@ -117,7 +124,7 @@ impl Merge {
             let Some(rings) = rings else { continue };
             for ring in 0..rings.count() {
                 let next = self.notes.len();
-                let left = rings.collect(ring, before, budget, &mut self.notes);
+                let left = rings.collect(ring, before, budget, &mut self.notes, |bytes| to.note(source, bytes));
                 let end = self.notes.len();
                 let (Some(first), Some(last)) = (self.notes[next..].first(), self.notes[next..].last()) else {
                     continue;
@@ -126,7 +133,7 @@ impl Merge {
                     (limit, more) = (limit.min(last.time), true);
                 }
                 self.heads.push(Reverse((first.time, self.runs.len() as u32)));
-                self.runs.push(Run { source, ring, next, fetched: next, end, reached: 0 });
+                self.runs.push(Run { source, ring, begin: next, next, fetched: next, end });
             }
         }
         (limit, more)

@@ -17,6 +17,8 @@ pub struct Note {
     /// Where its header stands, counted from the ring's beginning.
     pub position: u64,
     len: u32,
+    /// What whoever takes the record made of it when it was noted: where to look for what is known of it.
+    pub hint: u32,
 }
 
 /// How a source's records come.
@@ -49,11 +51,19 @@ impl Rings {
     }
 
     /// Appends a note of each record of one ring that is older than `before`, at most `budget`, in
-    /// order of time. Says whether it had more.
-    pub fn collect(&mut self, ring: usize, before: u64, budget: usize, notes: &mut Vec<Note>) -> bool {
+    /// order of time, with the hint that `hint` gives for its bytes. Says whether it had more.
+    #[inline]
+    pub fn collect(
+        &mut self,
+        ring: usize,
+        before: u64,
+        budget: usize,
+        notes: &mut Vec<Note>,
+        hint: impl FnMut(&[u8]) -> u32,
+    ) -> bool {
         match self {
-            Rings::Perf(rings) => rings.get_mut(ring).is_some_and(|ring| ring.collect(before, budget, notes)),
-            Rings::Buffer(ring) => ring.collect(before, budget, notes),
+            Rings::Perf(rings) => rings.get_mut(ring).is_some_and(|ring| ring.collect(before, budget, notes, hint)),
+            Rings::Buffer(ring) => ring.collect(before, budget, notes, hint),
         }
     }
 
@@ -150,7 +160,13 @@ impl PerfRing {
         self.fd.as_fd()
     }
 
-    fn collect(&mut self, before: u64, budget: usize, notes: &mut Vec<Note>) -> bool {
+    fn collect(
+        &mut self,
+        before: u64,
+        budget: usize,
+        notes: &mut Vec<Note>,
+        mut hint: impl FnMut(&[u8]) -> u32,
+    ) -> bool {
         // SAFETY: the first page of the mapping is a perf_event_mmap_page, whose data_head the kernel
         // moves while we read it; acquire makes what was written before it visible.
         let head = unsafe { AtomicU64::from_ptr(self.mapping.at().add(DATA_HEAD).cast()) }.load(Ordering::Acquire);
@@ -171,16 +187,19 @@ impl PerfRing {
             match kind {
                 PERF_RECORD_SAMPLE if size >= 24 => {
                     // u32 raw size, then the record, whose first field is its time: 4 mod 8.
-                    let len = (self.word32(at + 8) as usize).min(size - 12);
-                    let begin = (at + 12) & (self.size - 1);
-                    let time = u64::from(self.word32(at + 12)) | u64::from(self.word32(at + 16)) << 32;
+                    let (low, high) = (self.word(at + 8), self.word(at + 16));
+                    let len = (low as u32 as usize).min(size - 12);
+                    let time = low >> 32 | high << 32;
                     if time >= before {
                         break;
                     }
+                    let begin = (at + 12) & (self.size - 1);
                     if begin + len > self.size {
                         self.put_together(begin, len);
                     }
-                    put(notes, first, Note { time, position: self.next, len: len as u32 });
+                    let mut note = Note { time, position: self.next, len: len as u32, hint: 0 };
+                    note.hint = hint(self.bytes(&note));
+                    put(notes, first, note);
                 }
                 PERF_RECORD_LOST => self.lost += self.word(at + 16),
                 _ => {}
@@ -220,13 +239,11 @@ impl PerfRing {
         self.wrapped_at = begin;
     }
 
+    /// The aligned 8 bytes in which a place lies.
+    #[inline]
     fn word(&self, at: usize) -> u64 {
-        u64::from(self.word32(at)) | u64::from(self.word32(at + 4)) << 32
-    }
-
-    fn word32(&self, at: usize) -> u32 {
-        // SAFETY: masked into the data part, and 4-byte aligned since records are.
-        unsafe { self.data().add(at & (self.size - 1)).cast::<u32>().read() }
+        // SAFETY: masked into the data part, which begins with a page and is a power of two, and aligned.
+        unsafe { self.data().add(at & (self.size - 1) & !7).cast::<u64>().read() }
     }
 
     fn data(&self) -> *const u8 {
@@ -254,7 +271,13 @@ impl RingBuffer {
         Ok(RingBuffer { fd, consumer, producer, size, next: 0 })
     }
 
-    fn collect(&mut self, before: u64, budget: usize, notes: &mut Vec<Note>) -> bool {
+    fn collect(
+        &mut self,
+        before: u64,
+        budget: usize,
+        notes: &mut Vec<Note>,
+        mut hint: impl FnMut(&[u8]) -> u32,
+    ) -> bool {
         // SAFETY: the page begins with the producer's position, which the kernel moves.
         let head = unsafe { AtomicUsize::from_ptr(self.producer.at().cast()) }.load(Ordering::Acquire);
         let first = notes.len();
@@ -275,8 +298,9 @@ impl RingBuffer {
                 if time >= before {
                     break;
                 }
-                let position = self.next as u64;
-                put(notes, first, Note { time, position, len: len as u32 });
+                let mut note = Note { time, position: self.next as u64, len: len as u32, hint: 0 };
+                note.hint = hint(self.bytes(&note));
+                put(notes, first, note);
             }
             self.next += (len + 8).next_multiple_of(8);
         }
@@ -367,6 +391,11 @@ pub(super) mod tests {
         }
     }
 
+    /// The number that `record` says.
+    pub(in super::super) fn number(record: &[u8]) -> u32 {
+        u32::from_ne_bytes(record[8..12].try_into().unwrap())
+    }
+
     /// A record of some size that begins with its time and says its number.
     pub(in super::super) fn record(time: u64, number: u64, size: usize) -> Vec<u8> {
         let mut record = [time.to_ne_bytes(), number.to_ne_bytes()].concat();
@@ -383,11 +412,12 @@ pub(super) mod tests {
                 written += 1;
             }
             notes.clear();
-            assert!(!ring.collect(u64::MAX, usize::MAX, &mut notes));
+            assert!(!ring.collect(u64::MAX, usize::MAX, &mut notes, number));
             assert!(!notes.is_empty());
             for note in &notes {
                 let wanted = record(read, read, 20 + (read % 300) as usize);
                 assert_eq!(ring.bytes(note)[..wanted.len()], wanted);
+                assert_eq!(u64::from(note.hint), read, "the hint was made of the same bytes");
                 read += 1;
             }
             ring.release();
@@ -401,9 +431,9 @@ pub(super) mod tests {
         for time in [5, 3, 4, 9, 1, 20] {
             assert!(ring.push(&record(time, 0, 16)));
         }
-        assert!(ring.collect(20, 5, &mut notes), "the budget is used up");
+        assert!(ring.collect(20, 5, &mut notes, number), "the budget is used up");
         assert_eq!(notes.iter().map(|note| note.time).collect::<Vec<_>>(), [1, 3, 4, 5, 9]);
-        assert!(!ring.collect(20, 5, &mut notes), "what is not older waits");
+        assert!(!ring.collect(20, 5, &mut notes, number), "what is not older waits");
         assert_eq!(notes.len(), 5);
     }
 }

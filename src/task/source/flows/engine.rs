@@ -10,7 +10,7 @@ use super::record::State;
 use super::tracked::Tracked;
 use super::work::Work;
 use crate::flow::number::BuildNumber;
-use crate::flow::table::Table;
+use crate::flow::table::{Id, Table};
 use crate::kernel::abi;
 use crate::kernel::cache;
 use crate::metrics::Metrics;
@@ -75,23 +75,37 @@ impl Engine {
     }
 
     /// One record of the ring. Records of all rings come in order of time.
+    #[inline]
     pub fn record(&mut self, bytes: &[u8], world: &mut World<'_>) {
+        self.record_at(bytes, Id::NOWHERE.number(), world);
+    }
+
+    /// The same where `note` and `fetch` have been called for it.
+    #[inline]
+    pub fn record_at(&mut self, bytes: &[u8], hint: u32, world: &mut World<'_>) {
         self.counts.messages.inc();
         match abi::kind(bytes) {
             CLAIMED | RELEASED | UNLISTENED => {
                 if let Some(claim) = abi::read::<abi::Claim>(bytes) {
-                    self.claim(&claim, world);
+                    self.claim(&claim, Id::from_number(hint), world);
                 }
             }
             _ => self.flow(bytes, world),
         }
     }
 
-    /// Has memory fetched that `record` is going to need for `near`, which come next, and for `far`, which
-    /// come behind them.
-    pub fn fetch<'a>(&self, near: impl Iterator<Item = &'a [u8]>, far: impl Iterator<Item = &'a [u8]>) {
-        far.filter_map(number).for_each(|number| self.table.fetch_place(&number, cache::fetch));
-        near.filter_map(number).for_each(|number| self.table.fetch_entry(&number, cache::fetch));
+    /// A record is going to come: has memory fetched that `fetch` is going to need, and gives what to call
+    /// that with.
+    #[inline]
+    pub fn note(&self, bytes: &[u8]) -> u32 {
+        number(bytes).map_or(0, |number| self.table.fetch_place(&number, cache::fetch))
+    }
+
+    /// The record is one of the next: has memory fetched that it is going to need, and gives the hint to
+    /// call `record_at` with.
+    #[inline]
+    pub fn fetch(&self, noted: u32) -> u32 {
+        self.table.guess(noted, cache::fetch).number()
     }
 
     /// Time has passed: what nobody claimed within a second is told of as nobody's; UDP flows without
@@ -179,11 +193,12 @@ impl Engine {
         }
     }
 
-    fn claim(&mut self, claim: &abi::Claim, world: &mut World<'_>) {
+    #[inline]
+    fn claim(&mut self, claim: &abi::Claim, guess: Id, world: &mut World<'_>) {
         match claim.header.kind {
             UNLISTENED => self.listeners.remove(claim.sock),
             RELEASED => self.release(claim, world),
-            _ if claim.flow != 0 => self.claim_flow(claim.flow, claim, world),
+            _ if claim.flow != 0 => self.claim_flow(claim.flow, guess, claim, world),
             _ => self.claim_socket(claim, world),
         }
     }
@@ -207,9 +222,15 @@ impl Engine {
     }
 
     /// Somebody accepted a connection, or sent or received first on a UDP socket.
-    pub(super) fn claim_flow(&mut self, number: u64, claim: &abi::Claim, world: &mut World<'_>) {
+    pub(super) fn claim_flow(&mut self, number: u64, guess: Id, claim: &abi::Claim, world: &mut World<'_>) {
         let (table, mut desk) = self.split();
-        let Some(flow) = table.touch_mut(&number) else { return };
+        let used = |flow: &Tracked| claim.header.time.saturating_sub(flow.kernel.header.time) > USED_AFTER;
+        let Some(mut flow) = table.mark(&number, guess, used) else { return };
+        if flow.is_udp() {
+            // Their order is the one in which they expire.
+            let Some(touched) = table.touch_mut(&number) else { return };
+            flow = touched;
+        }
         match claim.header.time < flow.newest {
             true if flow.is_udp() => {}
             true => desk.counts.out_of_order.inc(),
@@ -353,8 +374,10 @@ impl Engine {
         self.table.insert(flow.kernel.flow, flow, list);
     }
 
-    /// Lets the flow go that was used least recently.
+    /// Lets the flow go that was used least recently: of TCP the one that came first, unless it was claimed
+    /// after it had been there for `USED_AFTER`.
     fn evict(&mut self, world: &mut World<'_>) {
+        self.table.pass_marked(TCP_LIST, PASSED);
         let tcp = self.table.oldest(TCP_LIST).map(|(number, flow)| (flow.newest, *number));
         let udp = self.table.oldest(UDP_LIST).map(|(number, flow)| (flow.newest, *number));
         let Some((_, number)) = tcp.into_iter().chain(udp).min() else { return };
@@ -416,5 +439,10 @@ const ENDS_WITHIN: Duration = Duration::from_secs(1);
 /// Flows that one tick looks at whether somebody has claimed them.
 const UNCLAIMED_LOOKS: usize = 1024;
 const DROPPED_LOOKS: usize = 4096;
+/// Nanoseconds after a connection's arrival within which its claim changes nothing about who is older: what
+/// is established is accepted in about that order.
+const USED_AFTER: u64 = 1_000_000_000;
+/// Flows that one eviction passes over since they were used.
+const PASSED: usize = 64;
 /// Flows that one tick evicts where the limit was lowered.
 const EVICTIONS: usize = 256;

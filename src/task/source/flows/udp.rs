@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::engine::{CLAIMED_WITHIN, Engine, UDP_LIST};
 use super::options::UDP_IDLE;
 use super::tracked::Tracked;
+use crate::flow::table::Id;
 use crate::kernel::abi;
 use crate::task::source::World;
 use crate::time::Instant;
@@ -50,7 +51,7 @@ impl Engine {
         while let Some(flow) = self.table.get(&next) {
             let number = next;
             next = flow.next_of_socket;
-            self.claim_flow(number, claim, world);
+            self.claim_flow(number, Id::NOWHERE, claim, world);
         }
     }
 
