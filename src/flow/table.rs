@@ -41,12 +41,10 @@ impl Id {
 #[repr(C, align(64))]
 struct Entry<K, V> {
     key: K,
-    /// Whether `mark` said that it was used.
-    marked: bool,
     value: V,
 }
 
-/// A slot's neighbours. Apart from the entries, since using one entry moves three of these about.
+/// A slot's neighbours. Apart from the entries, since `touch` moves three of these about.
 #[derive(Clone, Copy)]
 struct Link {
     newer: u32,
@@ -114,38 +112,31 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
         half
     }
 
-    /// Where the entry most likely is that `fetch_place` was called for. Calls `fetch` with its first two
-    /// cache lines.
+    /// Where the entry most likely is that `fetch_place` was called for. Calls `fetch` with its first cache
+    /// line.
     #[inline]
     pub fn guess(&self, half: u32, fetch: impl Fn(*const u8)) -> Id {
         let Some(at) = self.index.guess(half) else { return Id::NOWHERE };
         if let Some(slot) = self.slots.get(at as usize) {
             fetch(std::ptr::from_ref(slot).cast());
-            fetch(std::ptr::from_ref(slot).cast::<u8>().wrapping_add(LINE));
         }
         Id(at)
     }
 
-    /// Finds the entry, first where it is guessed to be. Where `used` says so of it, `pass_marked` will give
-    /// it a second chance: unlike `touch`, which moves three links about, this stays within the entry.
+    /// The entry, which keeps its place, looked for first where it is guessed to be.
     #[inline]
-    pub fn mark(&mut self, key: &K, guess: Id, used: impl FnOnce(&V) -> bool) -> Option<&mut V> {
-        let mut at = guess.0;
-        if !is(&self.slots, at, key) {
-            at = self.find(key)?;
-        }
-        let entry = self.slots.get_mut(at as usize)?.as_mut()?;
-        entry.marked |= used(&entry.value);
-        Some(&mut entry.value)
+    pub fn at_guess(&mut self, key: &K, guess: Id) -> Option<&mut V> {
+        let at = if is(&self.slots, guess.0, key) { guess.0 } else { self.find(key)? };
+        self.at(Id(at))
     }
 
-    /// Moves the oldest of a list that are marked to its end, without their marks, at most `limit`: `oldest`
-    /// then is one that has not been marked since it came there, as far as that goes.
-    pub fn pass_marked(&mut self, list: usize, limit: usize) {
+    /// Gives the oldest of a list a second chance, as long as `used` says so of them and at most `limit` of
+    /// them: they become its newest. For whom `touch` with each use, which moves three entries' links, is too
+    /// much: it notes a use in the entry, and `used` takes the note away.
+    pub fn pass_used(&mut self, list: usize, limit: usize, mut used: impl FnMut(&mut V) -> bool) {
         for _ in 0..limit {
             let Some(at) = self.lists.get(list).map(|list| list.oldest) else { return };
-            let Some(Some(entry)) = self.slots.get_mut(at as usize) else { return };
-            if !std::mem::take(&mut entry.marked) {
+            if !self.at(Id(at)).is_some_and(&mut used) {
                 return;
             }
             self.unlink(at);
@@ -153,7 +144,7 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
         }
     }
 
-    /// Finds the entry and makes it the one of its list that was used last. A mark stays.
+    /// Finds the entry and makes it the one of its list that was used last.
     #[inline]
     pub fn touch(&mut self, key: &K) -> Option<Id> {
         let at = self.find(key)?;
@@ -189,7 +180,7 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
             }
             return Id(at);
         }
-        let entry = Some(Entry { key, marked: false, value });
+        let entry = Some(Entry { key, value });
         let at = match self.slots.get_mut(self.free as usize) {
             Some(slot) => {
                 *slot = entry;
@@ -304,8 +295,6 @@ fn is<K: PartialEq, V>(slots: &[Option<Entry<K, V>>], at: u32, key: &K) -> bool 
     slots.get(at as usize).and_then(Option::as_ref).is_some_and(|entry| entry.key == *key)
 }
 
-/// Bytes of a cache line.
-const LINE: usize = 64;
 /// No slot.
 const NONE: u32 = u32::MAX;
 
@@ -343,6 +332,73 @@ mod tests {
         assert_eq!((table.list_len(0), table.list_len(1)), (1, 3));
         assert_eq!(keys(&mut table, 1), [1, 3, 0]);
         assert_eq!(keys(&mut table, 0), [2]);
+    }
+
+    #[test]
+    fn what_was_used_is_passed_over_once_and_no_more_than_so_many() {
+        let mut table = Table::<u32, (u32, bool), 2>::default();
+        let take = |entry: &mut (u32, bool)| std::mem::take(&mut entry.1);
+        for key in 0..6 {
+            table.insert(key, (key, false), 0);
+        }
+        for key in [1, 0, 3, 0] {
+            table.at_guess(&key, Id::NOWHERE).unwrap().1 = true;
+        }
+        assert_eq!(table.oldest(0), Some((&0, &(0, true))), "a use alone moves nothing");
+        table.pass_used(0, 64, take);
+        assert_eq!(table.pop_oldest(0), Some((2, (2, false))));
+        table.at_guess(&1, Id::NOWHERE).unwrap().1 = true;
+        table.pass_used(0, 64, take);
+        // 0 and 1 had their chance and stand behind what was there before; 3 has just got it.
+        let mut left = || {
+            table.pass_used(0, 1, take);
+            table.pop_oldest(0)
+        };
+        assert_eq!([(); 5].map(|()| left().map(|(key, _)| key)), [4, 5, 0, 3, 1].map(Some));
+        assert_eq!(left(), None);
+
+        for key in 0..4 {
+            table.insert(key, (key, true), 0);
+        }
+        table.insert(9, (9, true), 1);
+        table.pass_used(0, 3, take);
+        assert_eq!(table.oldest(0), Some((&3, &(3, true))), "what is beyond the limit is not looked at");
+        table.pass_used(0, 64, take);
+        assert_eq!(table.oldest(0), Some((&0, &(0, false))), "once around is enough");
+        assert_eq!(table.list_len(0), 4);
+        assert_eq!(table.oldest(1), Some((&9, &(9, true))), "another list is left alone");
+    }
+
+    #[test]
+    fn a_guess_is_only_where_to_look_first() {
+        let mut table = Table::<u32, char, 2>::default();
+        for key in 0..1000 {
+            table.insert(key, char::from_u32(key + 23).unwrap(), 0);
+        }
+        let guess = |table: &Table<u32, char, 2>, key: u32| {
+            let (place, entry) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+            let noted = table.fetch_place(&key, |at| place.set(at.addr()));
+            let guess = table.guess(noted, |at| entry.set(at.addr()));
+            assert_ne!(place.get(), 0, "the place is fetched");
+            assert_eq!(entry.get() == 0, guess == Id::NOWHERE, "the entry is fetched if there is one");
+            (guess, entry.get())
+        };
+        let mut right = 0;
+        for key in 0..1000 {
+            let (at, address) = guess(&table, key);
+            let found = table.at_guess(&key, at).unwrap();
+            assert_eq!(u32::from(*found), key + 23);
+            // An entry begins with its key, in the same cache line.
+            right += u32::from(std::ptr::from_ref(found).addr() - address < 64);
+        }
+        assert!(right > 950, "{right}");
+        let (of_5, _) = guess(&table, 5);
+        assert_eq!(table.at_guess(&7, of_5), Some(&mut '\u{1e}'), "a wrong guess costs a look-up");
+        assert_eq!(table.remove(&5), Some('\u{1c}'));
+        assert_eq!(table.at_guess(&5, of_5), None);
+        table.insert(5000, 'x', 0);
+        assert_eq!(table.at_guess(&5, of_5), None, "the slot is another's by now");
+        assert_eq!(table.at_guess(&5000, of_5), Some(&mut 'x'));
     }
 
     #[test]

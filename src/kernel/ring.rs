@@ -170,18 +170,20 @@ impl PerfRing {
         // SAFETY: the first page of the mapping is a perf_event_mmap_page, whose data_head the kernel
         // moves while we read it; acquire makes what was written before it visible.
         let head = unsafe { AtomicU64::from_ptr(self.mapping.at().add(DATA_HEAD).cast()) }.load(Ordering::Acquire);
-        let first = notes.len();
-        while self.next < head {
+        let (first, mask, mut next) = (notes.len(), self.size - 1, self.next);
+        let mut more = false;
+        while next < head {
             if notes.len() - first == budget {
-                return true;
+                more = true;
+                break;
             }
-            let at = self.next as usize & (self.size - 1);
+            let at = next as usize & mask;
             // perf_event_header { u32 type; u16 misc; u16 size }, never split: records are 8-byte aligned.
             let header = self.word(at);
             let (kind, size) = (header as u32, (header >> 48) as usize);
             if size < 8 {
                 // Not a record: the ring is broken, and what is in it cannot be told apart.
-                self.next = head;
+                next = head;
                 break;
             }
             match kind {
@@ -193,20 +195,21 @@ impl PerfRing {
                     if time >= before {
                         break;
                     }
-                    let begin = (at + 12) & (self.size - 1);
+                    let begin = (at + 12) & mask;
                     if begin + len > self.size {
                         self.put_together(begin, len);
                     }
-                    let mut note = Note { time, position: self.next, len: len as u32, hint: 0 };
+                    let mut note = Note { time, position: next, len: len as u32, hint: 0 };
                     note.hint = hint(self.bytes(&note));
                     put(notes, first, note);
                 }
                 PERF_RECORD_LOST => self.lost += self.word(at + 16),
                 _ => {}
             }
-            self.next += size as u64;
+            next += size as u64;
         }
-        false
+        self.next = next;
+        more
     }
 
     #[inline]
@@ -228,6 +231,7 @@ impl PerfRing {
         }
     }
 
+    #[cold]
     fn put_together(&mut self, begin: usize, len: usize) {
         let first = self.size - begin;
         self.wrapped.clear();
@@ -329,12 +333,15 @@ impl RingBuffer {
 #[inline]
 fn put(notes: &mut Vec<Note>, first: usize, note: Note) {
     match notes.last() {
-        Some(last) if last.time > note.time && notes.len() > first => {
-            let at = first + notes[first..].partition_point(|before| before.time <= note.time);
-            notes.insert(at, note);
-        }
+        Some(last) if last.time > note.time && notes.len() > first => put_ahead(notes, first, note),
         _ => notes.push(note),
     }
+}
+
+#[cold]
+fn put_ahead(notes: &mut Vec<Note>, first: usize, note: Note) {
+    let at = first + notes[first..].partition_point(|before| before.time <= note.time);
+    notes.insert(at, note);
 }
 
 const PAGE: usize = 4096;

@@ -10,6 +10,7 @@ use crate::flow::number::BuildNumber;
 
 /// What is kept beside a process's description.
 #[derive(Clone, Debug)]
+#[repr(C)] // what is looked up per event first
 pub struct Entry {
     pub process: Rc<Process>,
     /// Which directives want it, by source.
@@ -22,10 +23,17 @@ pub struct Entry {
 
 /// Processes by pid; the start time tells whether one is the same.
 pub struct Table {
-    entries: flow::table::Table<u32, Entry, 1, BuildNumber>,
+    entries: flow::table::Table<u32, Kept, 1, BuildNumber>,
     spare: Vec<Rc<Process>>,
     limit: usize,
     evictions: u64,
+}
+
+#[repr(C)] // with the pid before it, what is looked up per event lies in one cache line
+struct Kept {
+    /// The process's own, so that it need not be looked at.
+    start: u64,
+    entry: Entry,
 }
 
 impl Table {
@@ -36,15 +44,16 @@ impl Table {
     /// The process that has this pid now; with a start time, only if it is that one.
     #[inline]
     pub fn find(&self, pid: u32, start: Option<u64>) -> Option<&Entry> {
-        self.entries.get(&pid).filter(|entry| start.is_none_or(|start| same_start(entry.process.start, start)))
+        let same = |kept: &&Kept| start.is_none_or(|start| same_start(kept.start, start));
+        self.entries.get(&pid).filter(same).map(|kept| &kept.entry)
     }
 
     pub fn find_mut(&mut self, pid: u32, start: u64) -> Option<&mut Entry> {
-        self.entries.get_mut(&pid).filter(|entry| same_start(entry.process.start, start))
+        self.entries.get_mut(&pid).filter(|kept| same_start(kept.start, start)).map(|kept| &mut kept.entry)
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.entries.iter_mut().map(|(_, entry)| entry)
+        self.entries.iter_mut().map(|(_, kept)| &mut kept.entry)
     }
 
     pub fn len(&self) -> usize {
@@ -72,18 +81,18 @@ impl Table {
     pub fn insert(&mut self, entry: Entry) {
         let pid = entry.process.pid;
         if let Some(old) = self.entries.remove(&pid) {
-            self.recycle(old.process);
+            self.recycle(old.entry.process);
         }
         while self.entries.len() >= self.limit {
             let Some((_, old)) = self.entries.pop_oldest(0) else { break };
-            self.recycle(old.process);
+            self.recycle(old.entry.process);
             self.evictions += 1;
         }
-        self.entries.insert(pid, entry, 0);
+        self.entries.insert(pid, Kept { start: entry.process.start, entry }, 0);
     }
 
     pub fn remove(&mut self, pid: u32) -> Option<Entry> {
-        self.entries.remove(&pid)
+        self.entries.remove(&pid).map(|kept| kept.entry)
     }
 
     /// A description with buffers that were used before, to be filled by `fill`.

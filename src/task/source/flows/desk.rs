@@ -8,7 +8,7 @@ use prometheus::local::LocalIntCounter;
 
 use super::options::Options;
 use super::record::State;
-use super::tracked::Tracked;
+use super::tracked::{Claimed, Tracked};
 use crate::flow::number::BuildNumber;
 use crate::metrics::Metrics;
 use crate::pipeline::Event;
@@ -25,39 +25,33 @@ pub(super) struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// Finds the owner and the directives that want the flow.
+    /// Finds the owner and the directives that want the flow; `told` is who the kernel side says does.
     #[inline]
-    pub fn own(&mut self, flow: &mut Tracked, world: &mut World<'_>) {
-        let kernel = &flow.kernel;
-        let owner = world.processes.table.find(kernel.tgid, Some(kernel.process_start));
-        let masks = match owner {
+    pub fn own(&mut self, flow: &mut Tracked, told: u64, world: &mut World<'_>) {
+        let masks = match world.processes.table.find(flow.tgid, Some(flow.start)) {
             Some(entry) => {
                 if !flow.owner.as_ref().is_some_and(|owner| Rc::ptr_eq(owner, &entry.process)) {
                     flow.owner = Some(entry.process.clone());
                 }
                 entry.masks[SOURCE]
             }
-            None if kernel.header.flags & PENDING != 0 || kernel.claimed == 0 => {
-                world.processes.watchers.unconditional()[SOURCE]
-            }
-            None => kernel.header.mask,
+            None if flow.claimed == Claimed::By => told,
+            None => world.processes.watchers.unconditional()[SOURCE],
         };
         flow.mask = masks & self.taps.mask() & !self.leaving | flow.mask & self.leaving;
-        if kernel.tid != 0 && flow.mask != 0 && !flow.thread_counted {
-            *self.threads.entry(kernel.tid).or_default() += 1;
-            flow.thread_counted = true;
+        if flow.tid != 0 && flow.mask != 0 && !flow.thread_counted {
+            self.join_thread(flow);
         }
     }
 
     /// Leaves only the directives whose filter lets the flow through; counts the others.
     #[inline]
     pub fn filter(&mut self, flow: &mut Tracked) {
-        flow.mask &= !flow.filtered;
+        flow.mask &= !flow.filtered();
         let counts = self.counts;
         self.taps.each_of(flow.mask & !flow.announced, |bit, tap| {
             if !tap.options.passes(flow) {
-                flow.mask &= !(1 << bit);
-                flow.filtered |= 1 << bit;
+                flow.filter(bit);
                 counts.filtered.inc();
             }
         });
@@ -77,7 +71,7 @@ impl Desk<'_> {
 
     /// A directive that has come while the flow was open: it is told of its end, where it wants it.
     pub fn join(&mut self, flow: &mut Tracked, bit: u32, world: &World<'_>) {
-        if (flow.mask | flow.filtered) >> bit & 1 == 1 {
+        if (flow.mask | flow.filtered()) >> bit & 1 == 1 {
             return;
         }
         let Some(tap) = self.taps.get(bit) else { return };
@@ -91,19 +85,26 @@ impl Desk<'_> {
         match tap.options.passes(flow) {
             true => flow.mask |= 1 << bit,
             false => {
-                flow.filtered |= 1 << bit;
+                flow.filter(bit);
                 self.counts.filtered.inc();
             }
         }
     }
 
+    #[inline(never)] // once per flow
+    fn join_thread(&mut self, flow: &mut Tracked) {
+        *self.threads.entry(flow.tid).or_default() += 1;
+        flow.thread_counted = true;
+    }
+
+    #[inline]
     pub fn leave_thread(&mut self, flow: &mut Tracked) {
         if std::mem::take(&mut flow.thread_counted)
-            && let Some(count) = self.threads.get_mut(&flow.kernel.tid)
+            && let Some(count) = self.threads.get_mut(&flow.tid)
         {
             *count -= 1;
             if *count == 0 {
-                self.threads.remove(&flow.kernel.tid);
+                self.threads.remove(&flow.tid);
             }
         }
     }
@@ -187,7 +188,5 @@ impl Counts {
     }
 }
 
-/// TAWON_F_PENDING.
-const PENDING: u16 = 1;
 /// The index of this source's mask.
 pub(super) const SOURCE: usize = 1;

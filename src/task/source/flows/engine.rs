@@ -7,7 +7,7 @@ use super::desk::{Counts, Desk, tell};
 use super::listeners::Listeners;
 use super::options::Options;
 use super::record::State;
-use super::tracked::Tracked;
+use super::tracked::{Claimed, Tracked};
 use super::work::Work;
 use crate::flow::number::BuildNumber;
 use crate::flow::table::{Id, Table};
@@ -26,6 +26,8 @@ pub struct Engine {
     pub(super) table: Flows,
     pub(super) limit: usize,
     pub(super) evictions: u64,
+    /// Records since these were last added to what is counted.
+    messages: u64,
     /// UDP sockets: the first of each one's flows.
     pub(super) sockets: HashMap<u64, u64, BuildNumber>,
     /// Flows that nobody has claimed yet, in the order of when that is given up.
@@ -58,6 +60,7 @@ impl Engine {
             table: Table::default(),
             limit: limit.max(1),
             evictions: 0,
+            messages: 0,
             sockets: HashMap::default(),
             unclaimed: VecDeque::new(),
             released: VecDeque::new(),
@@ -83,13 +86,13 @@ impl Engine {
     /// The same where `note` and `fetch` have been called for it.
     #[inline]
     pub fn record_at(&mut self, bytes: &[u8], hint: u32, world: &mut World<'_>) {
-        self.counts.messages.inc();
+        self.messages += 1;
         match abi::kind(bytes) {
-            CLAIMED | RELEASED | UNLISTENED => {
-                if let Some(claim) = abi::read::<abi::Claim>(bytes) {
-                    self.claim(&claim, Id::from_number(hint), world);
-                }
-            }
+            CLAIMED => match abi::read::<abi::Claim>(bytes) {
+                Some(claim) if claim.flow != 0 => self.claim_flow(claim.flow, Id::from_number(hint), &claim, world),
+                _ => self.socket(bytes, world),
+            },
+            RELEASED | UNLISTENED => self.socket(bytes, world),
             _ => self.flow(bytes, world),
         }
     }
@@ -170,7 +173,8 @@ impl Engine {
     }
 
     /// Shows how much there is now, and how much came.
-    pub fn gauges(&self) {
+    pub fn gauges(&mut self) {
+        self.counts.messages.inc_by(std::mem::take(&mut self.messages));
         self.counts.flush();
         self.counts.tracked.set(self.table.len() as i64);
         self.counts.threads.set(self.threads.len() as i64);
@@ -193,12 +197,12 @@ impl Engine {
         }
     }
 
-    #[inline]
-    fn claim(&mut self, claim: &abi::Claim, guess: Id, world: &mut World<'_>) {
+    #[inline(never)] // so that a claim of one flow is read where it lies
+    fn socket(&mut self, bytes: &[u8], world: &mut World<'_>) {
+        let Some(claim) = &abi::read::<abi::Claim>(bytes) else { return };
         match claim.header.kind {
             UNLISTENED => self.listeners.remove(claim.sock),
             RELEASED => self.release(claim, world),
-            _ if claim.flow != 0 => self.claim_flow(claim.flow, guess, claim, world),
             _ => self.claim_socket(claim, world),
         }
     }
@@ -206,7 +210,7 @@ impl Engine {
     /// An outbound connection is established: its owner is known.
     fn begin(&mut self, kernel: &abi::Flow, world: &mut World<'_>) {
         let mut flow = Tracked::new(kernel);
-        self.desk().own(&mut flow, world);
+        self.desk().own(&mut flow, kernel.header.mask, world);
         self.desk().announce(&mut flow, kernel.header.time, world);
         self.keep(flow, TCP_LIST, world);
     }
@@ -217,55 +221,59 @@ impl Engine {
             return;
         }
         let mut flow = Tracked::new(kernel);
-        self.desk().own(&mut flow, world);
+        self.desk().own(&mut flow, kernel.header.mask, world);
         self.keep(flow, TCP_LIST, world);
     }
 
     /// Somebody accepted a connection, or sent or received first on a UDP socket.
+    #[inline]
     pub(super) fn claim_flow(&mut self, number: u64, guess: Id, claim: &abi::Claim, world: &mut World<'_>) {
         let (table, mut desk) = self.split();
-        let used = |flow: &Tracked| claim.header.time.saturating_sub(flow.kernel.header.time) > USED_AFTER;
-        let Some(mut flow) = table.mark(&number, guess, used) else { return };
+        let Some(mut flow) = table.at_guess(&number, guess) else { return };
         if flow.is_udp() {
-            // Their order is the one in which they expire.
+            // These stand in the order in which they expire.
             let Some(touched) = table.touch_mut(&number) else { return };
             flow = touched;
         }
+        flow.note_use(claim.header.time);
         match claim.header.time < flow.newest {
             true if flow.is_udp() => {}
             true => desk.counts.out_of_order.inc(),
             false => flow.newest = claim.header.time,
         }
-        if flow.kernel.tid != claim.tid {
+        if flow.tid != claim.tid {
             desk.leave_thread(flow);
         }
-        flow.kernel.header.mask = claim.header.mask;
-        flow.kernel.header.flags = claim.header.flags;
-        (flow.kernel.tgid, flow.kernel.tid) = (claim.tgid, claim.tid);
-        flow.kernel.process_start = claim.process_start;
-        flow.kernel.claimed = 1;
+        (flow.tgid, flow.tid, flow.start) = (claim.tgid, claim.tid, claim.process_start);
+        flow.claimed = Claimed::by(&claim.header);
         let announced = flow.announced;
-        desk.own(flow, world);
+        desk.own(flow, claim.header.mask, world);
         desk.announce(flow, claim.header.time, world);
         // Who was told of a start is told of the end, whoever the owner turned out to be.
         flow.mask |= announced;
-        if flow.mask == 0
-            && let Some(mut flow) = self.take(number, world)
-        {
+        if flow.mask == 0 {
+            self.let_go(number, world);
+        }
+    }
+
+    /// Nobody wants the flow.
+    #[inline(never)]
+    fn let_go(&mut self, number: u64, world: &mut World<'_>) {
+        if let Some(mut flow) = self.take(number, world) {
             self.drop_flow(&mut flow, world);
         }
     }
 
     /// Nobody has claimed it within a second. It may yet be accepted by somebody of interest.
     fn give_up(&mut self, number: u64, world: &mut World<'_>) {
-        let Some(flow) = self.table.get(&number).filter(|flow| flow.kernel.claimed == 0) else { return };
+        let Some(flow) = self.table.get(&number).filter(|flow| flow.claimed == Claimed::Not) else { return };
         let listener = self.listeners.owner(&flow.kernel).filter(|_| !flow.is_udp());
         let (table, mut desk) = self.split();
         let Some(flow) = table.touch_mut(&number) else { return };
         if let Some(owner) = listener {
-            (flow.kernel.tgid, flow.kernel.process_start) = owner;
+            (flow.tgid, flow.start) = owner;
         }
-        desk.own(flow, world);
+        desk.own(flow, 0, world);
         desk.announce(flow, world.now.0, world);
     }
 
@@ -279,18 +287,21 @@ impl Engine {
                 if kernel.header.time < flow.newest {
                     self.counts.out_of_order.inc();
                 }
-                let (tgid, start) = (flow.kernel.tgid, flow.kernel.process_start);
-                flow.kernel = *kernel;
+                let (tgid, start) = (flow.tgid, flow.start);
+                if flow.tid != kernel.tid {
+                    self.desk().leave_thread(&mut flow);
+                }
+                flow.tell(kernel);
                 if kernel.claimed == 0 && tgid == 0 {
                     // Ended before anybody accepted it, and within a second.
                     if let Some(owner) = self.listeners.owner(kernel) {
-                        (flow.kernel.tgid, flow.kernel.process_start) = owner;
+                        (flow.tgid, flow.start) = owner;
                     }
-                    self.desk().own(&mut flow, world);
+                    self.desk().own(&mut flow, kernel.header.mask, world);
                     self.desk().filter(&mut flow);
                     self.desk().announce(&mut flow, kernel.header.time, world);
                 } else if kernel.claimed == 0 {
-                    (flow.kernel.tgid, flow.kernel.process_start) = (tgid, start);
+                    (flow.tgid, flow.start) = (tgid, start);
                 }
                 flow
             }
@@ -301,7 +312,7 @@ impl Engine {
                 }
                 // Refused, or its start was lost: all that there is to tell is in this record.
                 let mut flow = Tracked::new(kernel);
-                self.desk().own(&mut flow, world);
+                self.desk().own(&mut flow, kernel.header.mask, world);
                 self.desk().filter(&mut flow);
                 flow
             }
@@ -316,7 +327,7 @@ impl Engine {
             for (missing, counter) in [
                 (flow.kernel.ended == 0, &counts.missing_ended),
                 (flow.kernel.started == 0, &counts.missing_started),
-                (flow.kernel.tid == 0, &counts.missing_tid),
+                (flow.tid == 0, &counts.missing_tid),
                 (!flow.has_socket(), &counts.missing_socket),
             ] {
                 counter.inc_by(u64::from(missing));
@@ -374,10 +385,9 @@ impl Engine {
         self.table.insert(flow.kernel.flow, flow, list);
     }
 
-    /// Lets the flow go that was used least recently: of TCP the one that came first, unless it was claimed
-    /// after it had been there for `USED_AFTER`.
+    /// Lets the flow go that was used least recently: of TCP the one that came first and was not used since.
     fn evict(&mut self, world: &mut World<'_>) {
-        self.table.pass_marked(TCP_LIST, PASSED);
+        self.table.pass_used(TCP_LIST, PASSED, |flow| std::mem::take(&mut flow.used));
         let tcp = self.table.oldest(TCP_LIST).map(|(number, flow)| (flow.newest, *number));
         let udp = self.table.oldest(UDP_LIST).map(|(number, flow)| (flow.newest, *number));
         let Some((_, number)) = tcp.into_iter().chain(udp).min() else { return };
@@ -439,10 +449,7 @@ const ENDS_WITHIN: Duration = Duration::from_secs(1);
 /// Flows that one tick looks at whether somebody has claimed them.
 const UNCLAIMED_LOOKS: usize = 1024;
 const DROPPED_LOOKS: usize = 4096;
-/// Nanoseconds after a connection's arrival within which its claim changes nothing about who is older: what
-/// is established is accepted in about that order.
-const USED_AFTER: u64 = 1_000_000_000;
-/// Flows that one eviction passes over since they were used.
+/// Flows that one eviction passes over at most, since they were used.
 const PASSED: usize = 64;
 /// Flows that one tick evicts where the limit was lowered.
 const EVICTIONS: usize = 256;

@@ -12,20 +12,33 @@ use crate::time::Offsets;
 
 /// An open flow.
 #[derive(Clone)]
-#[repr(C)] // in this order: what a claim changes comes first, and stands close together
+#[repr(C)] // in this order: all that a claim needs lies with the number in one cache line
 pub struct Tracked {
     /// Directives that want it and whose filter lets it through.
     pub mask: u64,
-    /// Directives whose filter keeps it from them, each counted once.
-    pub filtered: u64,
     /// Directives that were told that it started.
     pub announced: u64,
     /// The time of the newest event, nanoseconds of CLOCK_MONOTONIC.
     pub newest: u64,
     pub owner: Option<Rc<Process>>,
+    /// The owner's start; 0: no owner.
+    pub start: u64,
+    /// The owner.
+    pub tgid: u32,
+    /// The thread that claimed it; 0: unknown.
+    pub tid: u32,
+    /// When it came, in units of `COARSE`.
+    came: u32,
+    pub claimed: Claimed,
     /// Whether the thread is among those that are counted.
     pub thread_counted: bool,
-    /// What the kernel told last.
+    /// Whether it was claimed so late that it is younger than others that came after it.
+    pub used: bool,
+    /// Whether it is of UDP, or a filter keeps it from a directive: what lies behind this has a say, too.
+    pub special: bool,
+    /// Directives whose filter keeps it from them, each counted once.
+    filtered: u64,
+    /// What the kernel told last, but for the owner and who wants it.
     pub kernel: abi::Flow,
     /// The next flow of the same UDP socket; 0 ends the chain.
     pub next_of_socket: u64,
@@ -33,23 +46,92 @@ pub struct Tracked {
     pub before_of_socket: u64,
 }
 
+/// Whether an owner is known, or known to be of no interest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Claimed {
+    Not,
+    /// By a process of which the kernel side did not know yet who wants it.
+    Pending,
+    By,
+}
+
+impl Claimed {
+    pub fn by(header: &abi::Header) -> Claimed {
+        if header.flags & PENDING == 0 { Claimed::By } else { Claimed::Pending }
+    }
+
+    fn of(kernel: &abi::Flow) -> Claimed {
+        if kernel.claimed == 0 { Claimed::Not } else { Claimed::by(&kernel.header) }
+    }
+}
+
 impl Tracked {
     pub fn new(kernel: &abi::Flow) -> Tracked {
         Tracked {
             kernel: *kernel,
             owner: None,
+            start: kernel.process_start,
+            tgid: kernel.tgid,
+            tid: kernel.tid,
+            claimed: Claimed::of(kernel),
             mask: 0,
             filtered: 0,
             announced: 0,
             newest: kernel.header.time,
+            came: coarse(kernel.header.time),
+            used: false,
+            special: kernel.protocol == UDP,
             next_of_socket: 0,
             before_of_socket: 0,
             thread_counted: false,
         }
     }
 
+    /// The kernel told of it whole, its owner included.
+    pub fn tell(&mut self, kernel: &abi::Flow) {
+        self.kernel = *kernel;
+        (self.tgid, self.tid, self.start) = (kernel.tgid, kernel.tid, kernel.process_start);
+        self.claimed = Claimed::of(kernel);
+    }
+
+    /// The kernel told what its statistics are now.
+    pub fn refresh(&mut self, kernel: &abi::Flow) {
+        self.kernel = abi::Flow { header: self.kernel.header, ..*kernel };
+        if self.claimed == Claimed::Not {
+            self.claimed = Claimed::of(&self.kernel);
+        }
+    }
+
+    /// It was claimed at a time of CLOCK_MONOTONIC. What is established is accepted in about the order in
+    /// which it came, so that this makes it younger only if it had been there for a second or two.
+    #[inline]
+    pub fn note_use(&mut self, time: u64) {
+        self.used |= coarse(time).wrapping_sub(self.came) > 1;
+    }
+
+    /// Directives whose filter keeps it from them.
+    #[inline]
+    pub fn filtered(&self) -> u64 {
+        if self.special { self.filtered } else { 0 }
+    }
+
+    /// The filter of a directive keeps it from that.
+    pub fn filter(&mut self, bit: u32) {
+        self.filtered |= 1 << bit;
+        self.mask &= !self.filtered;
+        self.special = true;
+    }
+
+    /// Nothing is known of a directive any more.
+    pub fn forget(&mut self, bits: u64) {
+        self.mask &= !bits;
+        self.filtered &= !bits;
+        self.announced &= !bits;
+    }
+
+    #[inline]
     pub fn is_udp(&self) -> bool {
-        self.kernel.protocol == UDP
+        self.special && self.kernel.protocol == UDP
     }
 
     /// Who sends first and who receives that: what filters call src and dst.
@@ -112,7 +194,7 @@ impl Tracked {
             mark: (kernel.mark != 0).then_some(kernel.mark),
             cookie: (kernel.cookie != 0).then_some(Hex64(kernel.cookie)),
             net: self.has_socket().then(|| self.net()),
-            process: owner.and_then(|owner| metadata::process(owner, (kernel.tid != 0).then_some(kernel.tid), meta)),
+            process: owner.and_then(|owner| metadata::process(owner, (self.tid != 0).then_some(self.tid), meta)),
             container: owner.and_then(|owner| metadata::container(owner, meta)),
             pod: owner.and_then(|owner| metadata::pod(owner, meta)),
         }
@@ -135,6 +217,15 @@ fn address(bytes: &[u8; 16]) -> IpAddr {
     IpAddr::V6(Ipv6Addr::from(*bytes)).to_canonical()
 }
 
+/// The unit of `Tracked::came`.
+fn coarse(time: u64) -> u32 {
+    (time / COARSE) as u32
+}
+
+/// Nanoseconds.
+const COARSE: u64 = 1 << 30;
+/// TAWON_F_PENDING.
+const PENDING: u16 = 1;
 pub const UDP: u8 = 17;
 /// TAWON_CLOSE_ERROR.
 const ERROR: u8 = 7;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::engine::{CLAIMED_WITHIN, Engine, UDP_LIST};
 use super::options::UDP_IDLE;
-use super::tracked::Tracked;
+use super::tracked::{Claimed, Tracked};
 use crate::flow::table::Id;
 use crate::kernel::abi;
 use crate::task::source::World;
@@ -16,7 +16,7 @@ impl Engine {
     pub(super) fn datagram(&mut self, kernel: &abi::Flow, world: &mut World<'_>) {
         let mut flow = Tracked::new(kernel);
         if kernel.claimed != 0 {
-            self.desk().own(&mut flow, world);
+            self.desk().own(&mut flow, kernel.header.mask, world);
             self.desk().announce(&mut flow, kernel.header.time, world);
             if flow.mask == 0 {
                 world.sockets.forget_peer(&flow.peer_key());
@@ -46,6 +46,7 @@ impl Engine {
     }
 
     /// Somebody sent or received first on a socket.
+    #[inline(never)] // the others have no use for a second copy of what it does
     pub(super) fn claim_socket(&mut self, claim: &abi::Claim, world: &mut World<'_>) {
         let mut next = self.sockets.get(&claim.sock).copied().unwrap_or_default();
         while let Some(flow) = self.table.get(&next) {
@@ -113,8 +114,8 @@ impl Engine {
         world.sockets.forget_peer(&flow.peer_key());
         self.unchain(&flow);
         let at = closed.unwrap_or(world.now.0);
-        if flow.kernel.claimed == 0 && flow.announced == 0 {
-            self.desk().own(&mut flow, world);
+        if flow.claimed == Claimed::Not && flow.announced == 0 {
+            self.desk().own(&mut flow, 0, world);
             self.desk().announce(&mut flow, at, world);
         }
         self.finish(&mut flow, at, world);

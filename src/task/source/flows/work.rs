@@ -148,9 +148,7 @@ impl Engine {
             Work::Ongoing(told, walk, due) => {
                 while let Some(now) = told.next(left)? {
                     if let Some(flow) = self.table.get_mut(&now.flow) {
-                        let old = flow.kernel;
-                        flow.kernel = abi::Flow { header: old.header, tgid: old.tgid, tid: old.tid, ..now };
-                        flow.kernel.process_start = old.process_start;
+                        flow.refresh(&now);
                     }
                 }
                 if !due.decided {
@@ -226,9 +224,7 @@ impl Engine {
         let Some((_, flow)) = table.in_slot(slot) else { return };
         let mask = flow.mask & bit;
         // The next directive with this bit is another one.
-        flow.mask &= !bit;
-        flow.filtered &= !bit;
-        flow.announced &= !bit;
+        flow.forget(bit);
         if mask != 0 {
             counts.missing_ended.inc();
             counts.ended.inc_by(tell(taps, flow, mask, State::Ended, world.now.0, world.offsets));
