@@ -106,8 +106,8 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
     #[inline]
     pub fn fetch_place(&self, key: &K, fetch: impl Fn(*const u8)) -> u32 {
         let half = half(self.hasher.hash_one(key));
-        if let Some(place) = self.index.place(half) {
-            fetch(std::ptr::from_ref(place).cast());
+        if let Some(line) = self.index.line(half) {
+            fetch(line);
         }
         half
     }

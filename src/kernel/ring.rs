@@ -199,9 +199,8 @@ impl PerfRing {
                     if begin + len > self.size {
                         self.put_together(begin, len);
                     }
-                    let mut note = Note { time, position: next, len: len as u32, hint: 0 };
-                    note.hint = hint(self.bytes(&note));
-                    put(notes, first, note);
+                    let hint = hint(self.lying_at(begin, len));
+                    put(notes, first, Note { time, position: next, len: len as u32, hint });
                 }
                 PERF_RECORD_LOST => self.lost += self.word(at + 16),
                 _ => {}
@@ -214,7 +213,11 @@ impl PerfRing {
 
     #[inline]
     fn bytes(&self, note: &Note) -> &[u8] {
-        let (at, len) = ((note.position as usize + 12) & (self.size - 1), note.len as usize);
+        self.lying_at((note.position as usize + 12) & (self.size - 1), note.len as usize)
+    }
+
+    #[inline]
+    fn lying_at(&self, at: usize, len: usize) -> &[u8] {
         if at + len > self.size {
             return if at == self.wrapped_at { &self.wrapped } else { &[] };
         }
@@ -302,9 +305,9 @@ impl RingBuffer {
                 if time >= before {
                     break;
                 }
-                let mut note = Note { time, position: self.next as u64, len: len as u32, hint: 0 };
-                note.hint = hint(self.bytes(&note));
-                put(notes, first, note);
+                // SAFETY: within the doubled data part; not overwritten until `release`.
+                let hint = hint(unsafe { std::slice::from_raw_parts(self.data().add(at + 8), len) });
+                put(notes, first, Note { time, position: self.next as u64, len: len as u32, hint });
             }
             self.next += (len + 8).next_multiple_of(8);
         }
@@ -333,15 +336,18 @@ impl RingBuffer {
 #[inline]
 fn put(notes: &mut Vec<Note>, first: usize, note: Note) {
     match notes.last() {
-        Some(last) if last.time > note.time && notes.len() > first => put_ahead(notes, first, note),
+        // Field by field, so that the other way a note is not put together in memory first.
+        Some(last) if last.time > note.time && notes.len() > first => {
+            put_ahead(notes, first, note.time, note.position, note.len, note.hint);
+        }
         _ => notes.push(note),
     }
 }
 
 #[cold]
-fn put_ahead(notes: &mut Vec<Note>, first: usize, note: Note) {
-    let at = first + notes[first..].partition_point(|before| before.time <= note.time);
-    notes.insert(at, note);
+fn put_ahead(notes: &mut Vec<Note>, first: usize, time: u64, position: u64, len: u32, hint: u32) {
+    let at = first + notes[first..].partition_point(|before| before.time <= time);
+    notes.insert(at, Note { time, position, len, hint });
 }
 
 const PAGE: usize = 4096;

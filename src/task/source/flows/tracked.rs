@@ -112,7 +112,13 @@ impl Tracked {
     /// Directives whose filter keeps it from them.
     #[inline]
     pub fn filtered(&self) -> u64 {
-        if self.special { self.filtered } else { 0 }
+        if self.special { self.look_behind() } else { 0 }
+    }
+
+    #[cold] // and not inlined, or the field is read, and its cache line waited for, in any case
+    #[inline(never)]
+    fn look_behind(&self) -> u64 {
+        self.filtered
     }
 
     /// The filter of a directive keeps it from that.
@@ -131,7 +137,13 @@ impl Tracked {
 
     #[inline]
     pub fn is_udp(&self) -> bool {
-        self.special && self.kernel.protocol == UDP
+        self.special && self.has_protocol(UDP)
+    }
+
+    #[cold] // see `look_behind`
+    #[inline(never)]
+    fn has_protocol(&self, protocol: u8) -> bool {
+        self.kernel.protocol == protocol
     }
 
     /// Who sends first and who receives that: what filters call src and dst.
