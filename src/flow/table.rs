@@ -123,11 +123,23 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
         Id(at)
     }
 
+    /// Where the entry is, looked for first where it is guessed to be.
+    #[inline]
+    pub fn locate(&self, key: &K, guess: Id) -> Option<Id> {
+        if is(&self.slots, guess.0, key) { Some(guess) } else { self.look_up(key) }
+    }
+
     /// The entry, which keeps its place, looked for first where it is guessed to be.
     #[inline]
     pub fn at_guess(&mut self, key: &K, guess: Id) -> Option<&mut V> {
-        let at = if is(&self.slots, guess.0, key) { guess.0 } else { self.find(key)? };
-        self.at(Id(at))
+        let id = self.locate(key, guess)?;
+        self.at(id)
+    }
+
+    /// The entry that a method told of, as long as it is not removed.
+    #[inline]
+    pub fn entry(&self, id: Id) -> Option<&V> {
+        self.slot(id.0).map(|entry| &entry.value)
     }
 
     /// Gives the oldest of a list a second chance, as long as `used` says so of them and at most `limit` of
@@ -240,6 +252,11 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
         self.slots.get_mut(slot)?.as_mut().map(|entry| (&entry.key, &mut entry.value))
     }
 
+    #[inline(never)] // where guesses are mostly right
+    fn look_up(&self, key: &K) -> Option<Id> {
+        self.find(key).map(Id)
+    }
+
     #[inline]
     fn find(&self, key: &K) -> Option<u32> {
         self.probe(self.hasher.hash_one(key), key)
@@ -257,6 +274,7 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
         self.slots.get_mut(at as usize)?.take()
     }
 
+    #[inline]
     fn slot(&self, at: u32) -> Option<&Entry<K, V>> {
         self.slots.get(at as usize)?.as_ref()
     }

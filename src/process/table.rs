@@ -1,12 +1,14 @@
 //! The process table: what the kernel told of each process, kept until it ends (and longer by whoever
 //! holds its `Rc`). Bounded; descriptions are used again, so that a process costs no allocation once warm.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::Process;
 use super::watch::Masks;
 use crate::flow;
 use crate::flow::number::BuildNumber;
+use crate::flow::table::Id;
 
 /// What is kept beside a process's description.
 #[derive(Clone, Debug)]
@@ -24,6 +26,8 @@ pub struct Entry {
 /// Processes by pid; the start time tells whether one is the same.
 pub struct Table {
     entries: flow::table::Table<u32, Kept, 1, BuildNumber>,
+    /// By the pid's last bits: where the process was found that was looked for last.
+    recent: Box<[Cell<Id>]>,
     spare: Vec<Rc<Process>>,
     limit: usize,
     evictions: u64,
@@ -38,14 +42,21 @@ struct Kept {
 
 impl Table {
     pub fn new(limit: usize) -> Table {
-        Table { entries: Default::default(), spare: Vec::new(), limit: limit.max(1), evictions: 0 }
+        let recent = vec![Cell::new(Id::NOWHERE); RECENT].into();
+        Table { entries: Default::default(), recent, spare: Vec::new(), limit: limit.max(1), evictions: 0 }
     }
 
     /// The process that has this pid now; with a start time, only if it is that one.
     #[inline]
     pub fn find(&self, pid: u32, start: Option<u64>) -> Option<&Entry> {
+        let recent = self.recent.get(pid as usize % RECENT)?;
+        let guess = recent.get();
+        let id = self.entries.locate(&pid, guess)?;
+        if id != guess {
+            recent.set(id);
+        }
         let same = |kept: &&Kept| start.is_none_or(|start| same_start(kept.start, start));
-        self.entries.get(&pid).filter(same).map(|kept| &kept.entry)
+        self.entries.entry(id).filter(same).map(|kept| &kept.entry)
     }
 
     pub fn find_mut(&mut self, pid: u32, start: u64) -> Option<&mut Entry> {
@@ -130,3 +141,34 @@ pub fn same_start(a: u64, b: u64) -> bool {
 
 const TICK: u64 = 10_000_000;
 const SPARE: usize = 1024;
+const RECENT: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(pid: u32, start: u64) -> Entry {
+        let process = Rc::new(Process { pid, start, ..Process::default() });
+        Entry { process, masks: Masks::default(), execs: 1, existing: false }
+    }
+
+    #[test]
+    fn a_process_is_found_however_often_others_with_like_pids_come_and_go() {
+        let mut table = Table::new(4);
+        let pids = [7, 7 + RECENT as u32, 7 + 2 * RECENT as u32];
+        for round in 1..100u64 {
+            let start = round * 23 * TICK;
+            for pid in pids {
+                assert!(table.find(pid, Some(start)).is_none(), "not before it began");
+                table.insert(entry(pid, start));
+                let found = table.find(pid, Some(start + 1)).expect("within the same tick");
+                assert_eq!((found.process.pid, found.process.start), (pid, start));
+            }
+            assert_eq!(pids.map(|pid| table.find(pid, None).map(|entry| entry.process.pid)), pids.map(Some));
+            let gone = pids[round as usize % pids.len()];
+            assert_eq!(table.remove(gone).map(|entry| entry.process.pid), Some(gone));
+            assert!(table.find(gone, None).is_none());
+        }
+        assert_eq!(table.evictions(), 0);
+    }
+}
