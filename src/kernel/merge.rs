@@ -149,8 +149,10 @@ const LEAST: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::super::ring::PerfRing;
-    use super::super::ring::tests::record;
+    use super::super::ring::tests::{number, record};
     use super::*;
 
     #[test]
@@ -191,4 +193,47 @@ mod tests {
         let mut all: Vec<Option<&mut Rings>> = sources.iter_mut().map(Some).collect();
         assert_eq!(merge.drain(&mut all, u64::MAX, &mut |_, _: &[u8]| ()), Drained { records: 1, more: false });
     }
+
+    /// Notes a record by its number, and adds a mark where it is fetched.
+    struct Marked {
+        fetched: Cell<u32>,
+        records: u32,
+    }
+
+    impl Reader for Marked {
+        fn note(&self, source: usize, bytes: &[u8]) -> u32 {
+            number(bytes) << 8 | source as u32
+        }
+
+        fn fetch(&self, source: usize, hint: u32) -> u32 {
+            assert_eq!((hint & 0xff) as usize, source);
+            self.fetched.set(self.fetched.get() + 1);
+            hint | MARK
+        }
+
+        fn record(&mut self, source: usize, bytes: &[u8], hint: u32) {
+            assert_eq!(hint, number(bytes) << 8 | source as u32 | MARK);
+            self.records += 1;
+            // Two batches at most are fetched and not handed over yet, of each of the four rings.
+            assert!(self.fetched.get() - self.records < 8 * AHEAD as u32);
+        }
+    }
+
+    #[test]
+    fn each_record_comes_with_what_was_made_of_it_and_is_fetched_once_shortly_before() {
+        let mut sources: Vec<Rings> =
+            (0..2).map(|_| Rings::Perf(vec![PerfRing::made(64), PerfRing::made(64)])).collect();
+        for at in 0..1200u64 {
+            // Long runs of one ring, then record by record in turns.
+            let (source, ring) = if at < 800 { (at / 300 % 2, at / 150 % 2) } else { (at % 2, at / 2 % 2) };
+            let Rings::Perf(rings) = &mut sources[source as usize] else { panic!("perf rings") };
+            assert!(rings[ring as usize].push(&record(at * 3, at, 16)));
+        }
+        let mut all: Vec<Option<&mut Rings>> = sources.iter_mut().map(Some).collect();
+        let mut reader = Marked { fetched: Cell::new(0), records: 0 };
+        assert_eq!(Merge::default().drain(&mut all, u64::MAX, &mut reader).records, 1200);
+        assert_eq!((reader.records, reader.fetched.get()), (1200, 1200));
+    }
+
+    const MARK: u32 = 1 << 31;
 }

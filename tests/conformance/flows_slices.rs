@@ -156,6 +156,29 @@ fn a_lower_limit_evicts_the_oldest_over_several_turns() {
     assert!(told.iter().all(|((_, at), states)| *at < FLOWS - 23 && *states == ["ended"]));
 }
 
+#[test]
+fn a_connection_that_is_claimed_late_outlives_those_that_came_after_it() {
+    let mut bench = Bench::new(1);
+    for at in 0..4 {
+        bench.around.now = (1 + at) * SECOND;
+        bench.open(at);
+    }
+    // Accepted once more while it is new: no younger than it was. That is said of the first one much later.
+    bench.claim(2);
+    bench.around.now = 10 * SECOND;
+    bench.claim(0);
+    bench.engine.set_limit(4);
+    bench.take();
+    let evicted = (4..8).map(|at| {
+        bench.around.now += SECOND;
+        bench.open(at);
+        let ended: Vec<u64> =
+            bench.take().into_iter().filter(|(_, states)| *states == ["ended"]).map(|((_, at), _)| at).collect();
+        ended
+    });
+    assert_eq!(evicted.collect::<Vec<_>>(), [[1], [2], [3], [0]]);
+}
+
 /// By directive and flow: the states that were told, `ongoing` with the bytes received.
 type Told = HashMap<(u32, u64), Vec<String>>;
 
@@ -205,7 +228,11 @@ impl Bench {
         let time = self.around.now;
         let flow = records::owned(records::flow(ARRIVED, at, time), FIRST_PID + at as u32 % 16);
         self.engine.record(abi::bytes(&flow), &mut self.around.world());
-        let claim = records::claim(CLAIMED, records::number(at), 0, flow.tgid, time);
+        self.claim(at);
+    }
+
+    fn claim(&mut self, at: u64) {
+        let claim = records::claim(CLAIMED, records::number(at), 0, FIRST_PID + at as u32 % 16, self.around.now);
         self.engine.record(abi::bytes(&claim), &mut self.around.world());
     }
 
