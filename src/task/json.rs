@@ -14,6 +14,14 @@ pub fn object(out: &mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {
     close(out, at, [b'{', b'}']);
 }
 
+/// As `object`, with `head` for its bracket and first members.
+#[inline]
+pub fn open(out: &mut Vec<u8>, head: &str, fill: impl FnOnce(&mut Object<'_>)) {
+    out.extend_from_slice(head.as_bytes());
+    fill(&mut Object { out });
+    out.push(b'}');
+}
+
 /// Every member and item begins with a comma, so that nothing has to remember which is the first; where
 /// it is, the comma becomes the bracket.
 #[inline]

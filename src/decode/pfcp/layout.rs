@@ -141,6 +141,33 @@ pub fn walk<'a>(fields: &'static [Field], value: &'a [u8], visit: &mut impl Visi
     Walk { reader: Reader::new(value), flags: 0, octets: 0, parts: [0; 2] }.fields(fields, visit)
 }
 
+/// How many octets suffice for a walk through these fields to end well, whatever the octets are. None
+/// where that depends on them.
+pub(super) const fn enough(fields: &[Field]) -> Option<usize> {
+    let (mut octets, mut at, mut open) = (0, 0, false);
+    while at < fields.len() {
+        let more = match &fields[at] {
+            // One octet is there where any is.
+            Field::Optional([Field::Octet { .. }]) => {
+                open = true;
+                at += 1;
+                continue;
+            }
+            Field::Octet { .. } => Some(1),
+            Field::One(_, scalar) => scalar.octets(),
+            Field::VlanTag(_) | Field::Flagged15(..) => Some(2),
+            Field::Spare(octets) => Some(*octets),
+            _ => None,
+        };
+        match more {
+            Some(more) if !open => octets += more,
+            _ => return None,
+        }
+        at += 1;
+    }
+    Some(octets)
+}
+
 struct Walk<'a> {
     reader: Reader<'a>,
     /// The octets of flags so far, the first lowest.
@@ -275,6 +302,24 @@ impl<'a> Walk<'a> {
 }
 
 impl Scalar {
+    /// How many octets it takes, where that is fixed.
+    const fn octets(self) -> Option<usize> {
+        Some(match self {
+            Scalar::Number(octets)
+            | Scalar::Signed(octets)
+            | Scalar::Hex(octets)
+            | Scalar::Code(octets, _)
+            | Scalar::Octets(octets) => octets as usize,
+            Scalar::IeType => 2,
+            Scalar::FlowLabel | Scalar::Plmn => 3,
+            Scalar::Ipv4 | Scalar::Time => 4,
+            Scalar::Mac => 6,
+            Scalar::Time64 => 8,
+            Scalar::Ipv6 => 16,
+            _ => return None,
+        })
+    }
+
     const fn may_be_empty(self) -> bool {
         matches!(self, Scalar::Text | Scalar::Name | Scalar::Digits | Scalar::Bytes)
     }
@@ -332,7 +377,15 @@ fn named(value: u64, names: Names) -> Value<'static> {
 }
 
 /// A number of up to 8 octets.
+#[inline]
 fn number(reader: &mut Reader<'_>, octets: u8) -> Result<u64, Error> {
+    match octets {
+        1 => return reader.u8().map(u64::from),
+        2 => return reader.u16().map(u64::from),
+        4 => return reader.u32().map(u64::from),
+        8 => return reader.u64(),
+        _ => {}
+    }
     Ok(reader.take(usize::from(octets))?.iter().fold(0, |number, octet| number << 8 | u64::from(*octet)))
 }
 
@@ -394,6 +447,28 @@ mod tests {
                 assert!(found.values().all(|count| *count == 1), "{}: {found:?}", definition.name);
             }
         }
+    }
+
+    #[test]
+    fn where_octets_suffice_whatever_they_are_every_walk_ends_well() {
+        struct Ignore;
+        impl<'a> Visit<'a> for Ignore {
+            fn field(&mut self, _: &'static str, _: Value<'a>) {}
+            fn list(&mut self, _: &'static str) {}
+            fn item(&mut self, _: Value<'a>) {}
+            fn end(&mut self) {}
+        }
+        let mut count = 0;
+        for definition in (0..=u16::MAX).filter_map(definition) {
+            let (Body::Fields(fields), Some(octets)) = (&definition.body, definition.enough) else { continue };
+            count += 1;
+            for fill in 0..=u8::MAX {
+                let ends = |length: usize| walk(fields, &[fill; 64][..length], &mut Ignore).is_ok();
+                assert!((octets..64).all(ends), "{}", definition.name);
+                assert!(octets == 0 || !ends(octets - 1), "{}", definition.name);
+            }
+        }
+        assert!(count > 50, "{count}");
     }
 
     #[test]

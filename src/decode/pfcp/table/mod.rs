@@ -27,13 +27,22 @@ macro_rules! parts {
 /// One row: code, name, and `group`, `opaque` or its fields.
 macro_rules! ie {
     ($code:literal, $name:literal, group) => {
-        Definition { code: $code, name: $name, body: Body::Group }
+        ie!($code, $name, Body::Group, None)
     };
     ($code:literal, $name:literal, opaque) => {
-        Definition { code: $code, name: $name, body: Body::Opaque }
+        ie!($code, $name, Body::Opaque, None)
     };
     ($code:literal, $name:literal, [$($field:expr),* $(,)?]) => {
-        Definition { code: $code, name: $name, body: Body::Fields(&[$($field),*]) }
+        ie!($code, $name, Body::Fields(&[$($field),*]), crate::decode::pfcp::layout::enough(&[$($field),*]))
+    };
+    ($code:literal, $name:literal, $body:expr, $enough:expr) => {
+        Definition {
+            code: $code,
+            name: $name,
+            body: $body,
+            head: concat!("{\"type\":", $code, ",\"name\":\"", $name, "\""),
+            enough: $enough,
+        }
     };
 }
 

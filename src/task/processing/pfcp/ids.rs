@@ -1,10 +1,13 @@
 //! The ids of a message that matter, gathered from wherever they stand in it.
 
-use crate::decode::pfcp::layout::{Value, Visit, walk};
-use crate::decode::pfcp::{Body, Ie, Ies, Message};
+use std::net::IpAddr;
+
+use crate::decode::Error;
+use crate::decode::pfcp::layout::{Field, Value, Visit, walk};
+use crate::decode::pfcp::{Body, Ie, Ies, MAX_DEPTH, Message};
 
 /// The ids of one message.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Ids<'a> {
     pub node_id: Option<Value<'a>>,
     /// SEID and addresses of the F-SEID that the CP function chose.
@@ -13,68 +16,114 @@ pub struct Ids<'a> {
     pub up_seid: Option<u64>,
     pub cause: Option<u8>,
     /// Of every F-TEID and Outer Header Creation.
-    pub teids: Distinct<u32>,
+    pub teids: &'a [u32],
     /// IPv4 and IPv6 of every UE IP Address.
-    pub ue_ips: Distinct<Option<Value<'a>>>,
+    pub ue_ips: &'a [IpAddr],
     /// Whether every value had the octets that its type and flags ask for.
     pub sound: bool,
 }
 
-impl<'a> Ids<'a> {
-    pub fn gather(message: &Message<'a>) -> Ids<'a> {
-        let mut ids = Ids { sound: true, ..Ids::default() };
-        ids.values(message.ies);
-        for ie in message.ies.iter().flatten().filter(|ie| ie.enterprise_id.is_none()) {
-            match ie.code {
-                NODE_ID if ids.node_id.is_none() => ids.node_id = field(ie, "nodeIdValue"),
-                CAUSE if ids.cause.is_none() => ids.cause = ie.value.first().copied(),
-                F_SEID => {
-                    let Some(Value::Hex(seid, _)) = field(ie, "seid") else { continue };
-                    // Clauses 7.5.2 to 7.5.9: only this message carries one of the UP function.
-                    let slot = match message.message_type {
-                        SESSION_ESTABLISHMENT_RESPONSE => &mut ids.up_seid,
-                        _ => &mut ids.cp_seid,
-                    };
-                    slot.get_or_insert(seid);
-                }
-                _ => {}
-            }
-        }
-        ids
-    }
+/// Room for the ids of a message, kept so that nothing is allocated once it has grown.
+#[derive(Default)]
+pub struct Room {
+    teids: Vec<u32>,
+    ue_ips: Vec<IpAddr>,
+}
 
-    /// Walks through every value of a list and of the groups in it, once.
-    fn values(&mut self, ies: Ies<'a>) {
-        for ie in ies.iter().flatten() {
+impl Room {
+    /// Walks through the message once. The error is that of a list or group whose lengths do not fit, or
+    /// that nests deeper than `MAX_DEPTH`.
+    pub fn gather<'a>(&'a mut self, message: &Message<'a>) -> Result<Ids<'a>, Error> {
+        self.teids.clear();
+        self.ue_ips.clear();
+        let mut gather = Gather {
+            message_type: message.message_type,
+            teids: &mut self.teids,
+            ue_ips: &mut self.ue_ips,
+            node_id: None,
+            cp_seid: None,
+            up_seid: None,
+            cause: None,
+            sound: true,
+        };
+        gather.list(message.ies, 1)?;
+        let Gather { node_id, cp_seid, up_seid, cause, sound, .. } = gather;
+        Ok(Ids { node_id, cp_seid, up_seid, cause, sound, teids: &self.teids, ue_ips: &self.ue_ips })
+    }
+}
+
+struct Gather<'a, 'r> {
+    message_type: u8,
+    teids: &'r mut Vec<u32>,
+    ue_ips: &'r mut Vec<IpAddr>,
+    node_id: Option<Value<'a>>,
+    cp_seid: Option<u64>,
+    up_seid: Option<u64>,
+    cause: Option<u8>,
+    sound: bool,
+}
+
+impl<'a> Gather<'a, '_> {
+    fn list(&mut self, ies: Ies<'a>, depth: usize) -> Result<(), Error> {
+        for ie in ies.iter() {
+            let ie = ie?;
             let Some(definition) = ie.definition() else { continue };
             match definition.body {
-                // Nesting is bounded: only well-formed messages come here.
-                Body::Group => self.values(Ies::new(ie.value)),
-                Body::Fields(fields) => {
-                    let mut take = Take { ids: self, code: ie.code };
-                    let sound = walk(fields, ie.value, &mut take).is_ok();
-                    self.sound &= sound;
-                }
+                Body::Group if depth < MAX_DEPTH => self.list(Ies::new(ie.value), depth + 1)?,
+                Body::Group => return Err(Error::Malformed),
+                // Where the octets suffice whatever they are nothing is to be found but the ids.
+                Body::Fields(fields) => match ie.code {
+                    F_TEID | OUTER_HEADER_CREATION | UE_IP_ADDRESS => {
+                        let mut take = Take { teids: self.teids, ue_ips: self.ue_ips, code: ie.code };
+                        self.sound &= walk(fields, ie.value, &mut take).is_ok();
+                    }
+                    NODE_ID | F_SEID | CAUSE if depth == 1 => self.of_message(ie, fields),
+                    _ if definition.enough.is_some_and(|octets| octets <= ie.value.len()) => {}
+                    _ => self.sound &= walk(fields, ie.value, &mut Ignore).is_ok(),
+                },
                 Body::Opaque => {}
             }
+        }
+        Ok(())
+    }
+
+    /// An id that stands in the message itself, not in a group.
+    fn of_message(&mut self, ie: Ie<'a>, fields: &'static [Field]) {
+        let mut find = Find { name: if ie.code == F_SEID { "seid" } else { "nodeIdValue" }, found: None };
+        if walk(fields, ie.value, &mut find).is_err() {
+            self.sound = false;
+            find.found = None;
+        }
+        match (ie.code, find.found) {
+            (CAUSE, _) => self.cause = self.cause.or(ie.value.first().copied()),
+            (NODE_ID, found) => self.node_id = self.node_id.or(found),
+            (F_SEID, Some(Value::Hex(seid, _))) => {
+                // Clauses 7.5.2 to 7.5.9: only this message carries one of the UP function.
+                let slot = match self.message_type {
+                    SESSION_ESTABLISHMENT_RESPONSE => &mut self.up_seid,
+                    _ => &mut self.cp_seid,
+                };
+                slot.get_or_insert(seid);
+            }
+            _ => {}
         }
     }
 }
 
 /// Takes the ids among the fields of an IE of a type.
-struct Take<'i, 'a> {
-    ids: &'i mut Ids<'a>,
+struct Take<'r> {
+    teids: &'r mut Vec<u32>,
+    ue_ips: &'r mut Vec<IpAddr>,
     code: u16,
 }
 
-impl<'a> Visit<'a> for Take<'_, 'a> {
+impl<'a> Visit<'a> for Take<'_> {
     #[inline]
     fn field(&mut self, name: &'static str, value: Value<'a>) {
         match (self.code, value) {
-            (F_TEID | OUTER_HEADER_CREATION, Value::Hex(teid, _)) if name == "teid" => {
-                self.ids.teids.add(teid as u32);
-            }
-            (UE_IP_ADDRESS, Value::Ipv4(_) | Value::Ipv6(_)) => self.ids.ue_ips.add(Some(value)),
+            (F_TEID | OUTER_HEADER_CREATION, Value::Hex(teid, _)) if name == "teid" => add(self.teids, teid as u32),
+            (UE_IP_ADDRESS, Value::Ipv4(address)) => add(self.ue_ips, address.into()),
+            (UE_IP_ADDRESS, Value::Ipv6(address)) => add(self.ue_ips, address.into()),
             _ => {}
         }
     }
@@ -84,14 +133,14 @@ impl<'a> Visit<'a> for Take<'_, 'a> {
     fn end(&mut self) {}
 }
 
-/// The first field of an IE that has this name.
-fn field<'a>(ie: Ie<'a>, name: &'static str) -> Option<Value<'a>> {
-    let Body::Fields(fields) = &ie.definition()?.body else { return None };
-    let mut find = Find { name, found: None };
-    walk(fields, ie.value, &mut find).ok()?;
-    find.found
+/// Adds a value that is not among the first `MEMORY`.
+fn add<T: PartialEq>(values: &mut Vec<T>, value: T) {
+    if !values.iter().take(MEMORY).any(|known| *known == value) {
+        values.push(value);
+    }
 }
 
+/// The first field of a name.
 struct Find<'a> {
     name: &'static str,
     found: Option<Value<'a>>,
@@ -109,44 +158,17 @@ impl<'a> Visit<'a> for Find<'a> {
     fn end(&mut self) {}
 }
 
-/// Values in the order in which they came, each once as far as `MEMORY` values go.
-#[derive(Clone, Debug)]
-pub struct Distinct<T> {
-    values: [T; MEMORY],
-    count: usize,
-    /// What no message of a session has: more of them.
-    more: Vec<T>,
+/// Looks only whether the octets suffice.
+struct Ignore;
+
+impl<'a> Visit<'a> for Ignore {
+    fn field(&mut self, _: &'static str, _: Value<'a>) {}
+    fn list(&mut self, _: &'static str) {}
+    fn item(&mut self, _: Value<'a>) {}
+    fn end(&mut self) {}
 }
 
-impl<T: Copy + PartialEq> Distinct<T> {
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = T> {
-        self.values[..self.count].iter().chain(&self.more).copied()
-    }
-
-    fn add(&mut self, value: T) {
-        if self.values[..self.count].contains(&value) {
-            return;
-        }
-        match self.values.get_mut(self.count) {
-            Some(slot) => {
-                *slot = value;
-                self.count += 1;
-            }
-            None => self.more.push(value),
-        }
-    }
-}
-
-impl<T: Copy + Default> Default for Distinct<T> {
-    fn default() -> Distinct<T> {
-        Distinct { values: [T::default(); MEMORY], count: 0, more: Vec::new() }
-    }
-}
-
+/// Values among which a new one is looked for, so that a message of many costs linear time.
 const MEMORY: usize = 32;
 
 const CAUSE: u16 = 19;
@@ -156,3 +178,36 @@ const NODE_ID: u16 = 60;
 const OUTER_HEADER_CREATION: u16 = 84;
 const UE_IP_ADDRESS: u16 = 93;
 const SESSION_ESTABLISHMENT_RESPONSE: u8 = 51;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fits(ies: &[u8]) -> bool {
+        let message = Message {
+            version: 1,
+            follow_on: false,
+            message_type: 50,
+            length: 0,
+            seid: None,
+            sequence: 0,
+            priority: None,
+            ies: Ies::new(ies),
+        };
+        Room::default().gather(&message).is_ok()
+    }
+
+    #[test]
+    fn groups_that_nest_without_end_are_refused_at_a_fixed_depth() {
+        let mut bytes = Vec::new();
+        let total = 16_000_usize;
+        for level in 0..total {
+            let length = ((total - level - 1) * 4) as u16;
+            bytes.extend_from_slice(&[0, 1, (length >> 8) as u8, length as u8]);
+        }
+        assert!(!fits(&bytes));
+        assert!(fits(&[0, 1, 0, 4, 0, 2, 0, 0]));
+        assert!(!fits(&[0, 1, 0, 4, 0, 2, 0, 1]));
+        assert!(!fits(&[0, 19, 0, 1]));
+    }
+}

@@ -4,7 +4,7 @@ mod ids;
 mod record;
 mod schema;
 
-use self::ids::Ids;
+use self::ids::Room;
 use self::record::Pfcp;
 pub use self::schema::schema;
 use super::parse::{Counts, Status};
@@ -41,7 +41,7 @@ fn build(options: &Options, context: &Context) -> Result<Box<dyn Task>, String> 
     let select = Select { tcp: false, udp: true, ports: ports.clone() };
     Ok(Box::new(PfcpTask {
         streams: Streams::new(context, "pfcp", select, limits),
-        parser: Parser { ports, counts: Counts::new(&context.metrics, "pfcp_parse_total") },
+        parser: Parser { ports, counts: Counts::new(&context.metrics, "pfcp_parse_total"), room: Room::default() },
     }))
 }
 
@@ -53,12 +53,13 @@ struct PfcpTask {
 struct Parser {
     ports: Box<[u16]>,
     counts: Counts,
+    room: Room,
 }
 
 // Datagrams are never held back, so that neither `tick` nor `close` of the streams gives any.
 impl Task for PfcpTask {
     fn event(&mut self, event: &Event<'_>, next: &mut Next<'_>) {
-        let parser = &self.parser;
+        let parser = &mut self.parser;
         self.streams.event(event, &mut |chunk, _| parser.chunk(event, chunk, next));
     }
 
@@ -72,7 +73,7 @@ impl Task for PfcpTask {
 }
 
 impl Parser {
-    fn chunk(&self, event: &Event<'_>, chunk: &Chunk<'_>, next: &mut Next<'_>) {
+    fn chunk(&mut self, event: &Event<'_>, chunk: &Chunk<'_>, next: &mut Next<'_>) {
         let Some(net) = chunk.net.filter(|net| net.proto == UDP && chunk.datagram) else { return };
         let of_pfcp = |port: u16| self.ports.contains(&port);
         if !of_pfcp(net.local_port) && !of_pfcp(net.peer.port()) || chunk.length == 0 {
@@ -86,16 +87,16 @@ impl Parser {
                 Ok(message) => message,
                 Err(wrong) => return self.counts.add(status(wrong, cut, announced)),
             };
-            if !message.ies.is_well_formed() {
-                self.counts.add(Status::Malformed);
-            } else {
-                let ids = Ids::gather(&message);
-                self.counts.add(match message_name(message.message_type) {
-                    _ if !ids.sound => Status::Malformed,
-                    Some(_) => Status::Ok,
-                    None => Status::Unsupported,
-                });
-                next.event(&event.with(&Pfcp { message, ids }));
+            match self.room.gather(&message) {
+                Err(_) => self.counts.add(Status::Malformed),
+                Ok(ids) => {
+                    self.counts.add(match message_name(message.message_type) {
+                        _ if !ids.sound => Status::Malformed,
+                        Some(_) => Status::Ok,
+                        None => Status::Unsupported,
+                    });
+                    next.event(&event.with(&Pfcp { message, ids }));
+                }
             }
             // Clause 7.2.2.1: without FO nothing but padding follows.
             if !message.follow_on {

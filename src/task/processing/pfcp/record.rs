@@ -1,6 +1,7 @@
 //! The `pfcp` record of records.md, written by walking through the message.
 
 use std::io::Write;
+use std::net::IpAddr;
 
 use super::ids::Ids;
 use crate::decode::pfcp::layout::{Value, Visit, walk};
@@ -95,9 +96,9 @@ impl Record for Pfcp<'_> {
             out.extend_from_slice(if at == 0 { b" teids=" } else { b"," });
             json::digits(out, &teid.to_be_bytes());
         }
-        for (at, address) in self.ids.ue_ips.iter().flatten().enumerate() {
+        for (at, address) in self.ids.ue_ips.iter().enumerate() {
             out.extend_from_slice(if at == 0 { b" ue=" } else { b"," });
-            plain(out, address);
+            ip(out, *address);
         }
     }
 }
@@ -108,26 +109,32 @@ fn gathered(o: &mut Object<'_>, ids: &Ids<'_>) {
         o.array("teids", |array| ids.teids.iter().for_each(|teid| json::hex(array.item(), &teid.to_be_bytes())));
     }
     if !ids.ue_ips.is_empty() {
-        o.array("ueIps", |array| ids.ue_ips.iter().flatten().for_each(|address| quoted(array.item(), address)));
+        o.array("ueIps", |array| {
+            for address in ids.ue_ips {
+                let out = array.item();
+                out.push(b'"');
+                ip(out, *address);
+                out.push(b'"');
+            }
+        });
     }
 }
 
 fn ies(o: &mut Object<'_>, list: Ies<'_>, depth: usize) {
-    o.array("ies", |array| {
-        for one in list.iter().flatten() {
-            json::object(array.item(), |o| ie(o, one, depth));
-        }
-    });
+    o.array("ies", |array| list.iter().flatten().for_each(|one| ie(array.item(), one, depth)));
 }
 
-fn ie(o: &mut Object<'_>, ie: Ie<'_>, depth: usize) {
-    o.number("type", u64::from(ie.code));
-    if let Some(enterprise_id) = ie.enterprise_id {
-        o.number("enterpriseID", u64::from(enterprise_id));
-    }
-    let Some(definition) = ie.definition() else { return o.hex("hex", ie.value) };
-    o.plain("name", definition.name);
-    match definition.body {
+fn ie(out: &mut Vec<u8>, ie: Ie<'_>, depth: usize) {
+    let Some(definition) = ie.definition() else {
+        return json::object(out, |o| {
+            o.number("type", u64::from(ie.code));
+            if let Some(enterprise_id) = ie.enterprise_id {
+                o.number("enterpriseID", u64::from(enterprise_id));
+            }
+            o.hex("hex", ie.value);
+        });
+    };
+    json::open(out, definition.head, |o| match definition.body {
         Body::Group if depth < MAX_DEPTH => ies(o, Ies::new(ie.value), depth + 1),
         Body::Fields(fields) => {
             let written = o.try_object("value", |o| walk(fields, ie.value, &mut Fields { o, in_list: None }));
@@ -136,7 +143,7 @@ fn ie(o: &mut Object<'_>, ie: Ie<'_>, depth: usize) {
             }
         }
         Body::Group | Body::Opaque => o.hex("hex", ie.value),
-    }
+    });
 }
 
 /// Writes fields as members of an object.
@@ -251,6 +258,13 @@ fn plain(out: &mut Vec<u8>, value: Value<'_>) {
         Value::Labels(bytes) => labels(bytes, |byte| out.push(byte)),
         Value::Digits(bytes) => tbcd(out, bytes),
         Value::Bytes(bytes) => json::digits(out, bytes),
+    }
+}
+
+fn ip(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => json::ipv4(out, address.octets()),
+        IpAddr::V6(address) => json::ipv6(out, address.octets()),
     }
 }
 
