@@ -8,6 +8,7 @@ pub mod hpack;
 pub mod http2;
 pub mod ip;
 pub mod layers;
+pub mod padded;
 pub mod pfcp;
 pub mod reader;
 pub mod tcp;

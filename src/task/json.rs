@@ -6,6 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use base64_simd::STANDARD;
 
+use crate::decode::padded::Padded;
+
 /// Appends one object.
 #[inline]
 pub fn object(out: &mut Vec<u8>, fill: impl FnOnce(&mut Object<'_>)) {
@@ -114,6 +116,13 @@ impl Object<'_> {
         filled
     }
 
+    /// Begins a member whose key was prepared with its quotes, the comma before and the colon behind.
+    #[inline]
+    pub fn prepared(&mut self, key: &Padded) -> &mut Vec<u8> {
+        key.append(self.out);
+        self.out
+    }
+
     /// The buffer as it stands, for what a member's value still lacks.
     pub fn raw(&mut self) -> &mut Vec<u8> {
         self.out
@@ -152,6 +161,12 @@ impl Array<'_> {
     pub fn item(&mut self) -> &mut Vec<u8> {
         self.out.push(b',');
         self.out
+    }
+
+    /// An item that was prepared with the comma before it.
+    #[inline]
+    pub fn prepared(&mut self, item: &Padded) {
+        item.append(self.out);
     }
 
     /// A name, or the code point in hexadecimal where it has none.

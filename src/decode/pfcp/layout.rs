@@ -1,25 +1,40 @@
 //! The language in which `table` says what the value of an IE is made of, and its interpreter. Field
 //! names are the TS's own in lowerCamel.
 
+use crate::decode::padded::Padded;
 use crate::decode::{Error, Reader};
+
+/// The name of a field.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Label {
+    pub text: &'static str,
+    /// As the key of a member in JSON: its quotes, the comma before and the colon behind.
+    pub key: Padded,
+}
+
+impl Label {
+    pub const fn new(text: &'static str) -> Label {
+        Label { text, key: Padded::new(&[",\"", text, "\":"]) }
+    }
+}
 
 /// One step through a value.
 pub enum Field {
     /// An octet of flags and small numbers.
     Octet {
-        flags: &'static [&'static str],
+        flags: &'static [&'static Label],
         parts: &'static [Part],
     },
     /// Octets of one meaning.
-    One(&'static str, Scalar),
+    One(&'static Label, Scalar),
     /// As `One`, behind a length of so many octets.
-    Sized(&'static str, u8, Scalar),
+    Sized(&'static Label, u8, Scalar),
     /// A scalar that takes what is left but for so many octets.
-    RestBut(&'static str, usize, Scalar),
+    RestBut(&'static Label, usize, Scalar),
     /// A list of scalars.
-    List(&'static str, Count, Scalar),
+    List(&'static Label, Count, Scalar),
     /// Scalars behind the length, of so many octets, of them all.
-    SizedList(&'static str, u8, Scalar),
+    SizedList(&'static Label, u8, Scalar),
     /// Where any of these flags is set: bit 0 is bit 1 of the first octet of flags, bit 8 bit 1 of the
     /// second, and so on.
     If(u64, &'static [Field]),
@@ -32,15 +47,15 @@ pub enum Field {
     /// By the first part of the last octet.
     Switch(&'static [(u8, &'static [Field])]),
     /// C-TAG and S-TAG: PCP, DEI and a VID of 12 bits in two octets (clause 8.2.94).
-    VlanTag(&'static str),
+    VlanTag(&'static Label),
     /// 16 bits: a flag above a number of 15 bits (clause 8.2.91).
-    Flagged15(&'static str, &'static str),
+    Flagged15(&'static Label, &'static Label),
     Spare(usize),
 }
 
 /// Some bits of an octet: `width` bits from `shift` up.
 pub struct Part {
-    pub name: &'static str,
+    pub name: &'static Label,
     pub shift: u8,
     pub width: u8,
     pub names: Names,
@@ -128,9 +143,9 @@ pub enum Value<'a> {
 
 /// Takes what a value is made of, in order.
 pub trait Visit<'a> {
-    fn field(&mut self, name: &'static str, value: Value<'a>);
+    fn field(&mut self, name: &'static Label, value: Value<'a>);
     /// Items follow by `item`, until `end`.
-    fn list(&mut self, name: &'static str);
+    fn list(&mut self, name: &'static Label);
     fn item(&mut self, value: Value<'a>);
     fn end(&mut self);
 }
@@ -215,7 +230,7 @@ impl<'a> Walk<'a> {
             Field::Switch(cases) => match cases.iter().find(|(case, _)| *case == self.parts[0]) {
                 Some((_, fields)) => self.fields(fields, visit)?,
                 // A type that the TS does not know: what follows is of unknown shape.
-                None => visit.field("value", Value::Bytes(self.reader.take_rest())),
+                None => visit.field(const { &Label::new("value") }, Value::Bytes(self.reader.take_rest())),
             },
             Field::VlanTag(vid) => self.vlan_tag(vid, visit)?,
             Field::Flagged15(flag, name) => {
@@ -232,7 +247,7 @@ impl<'a> Walk<'a> {
 
     fn octet(
         &mut self,
-        flags: &'static [&'static str],
+        flags: &'static [&'static Label],
         parts: &'static [Part],
         visit: &mut impl Visit<'a>,
     ) -> Result<(), Error> {
@@ -240,7 +255,7 @@ impl<'a> Walk<'a> {
         self.flags |= u64::from(octet).checked_shl(self.octets * 8).unwrap_or(0);
         self.octets += 1;
         for (bit, flag) in flags.iter().enumerate() {
-            if octet >> bit & 1 != 0 && !flag.is_empty() {
+            if octet >> bit & 1 != 0 && !flag.text.is_empty() {
                 visit.field(flag, Value::Flag);
             }
         }
@@ -249,7 +264,7 @@ impl<'a> Walk<'a> {
             if let Some(kept) = self.parts.get_mut(at) {
                 *kept = value;
             }
-            if !part.name.is_empty() {
+            if !part.name.text.is_empty() {
                 visit.field(part.name, named(u64::from(value), part.names));
             }
         }
@@ -258,7 +273,7 @@ impl<'a> Walk<'a> {
 
     fn list(
         &mut self,
-        name: &'static str,
+        name: &'static Label,
         count: Count,
         scalar: Scalar,
         visit: &mut impl Visit<'a>,
@@ -285,14 +300,14 @@ impl<'a> Walk<'a> {
         self.reader.sub(usize::try_from(length).map_err(|_| Error::Truncated)?)
     }
 
-    fn vlan_tag(&mut self, vid: &'static str, visit: &mut impl Visit<'a>) -> Result<(), Error> {
+    fn vlan_tag(&mut self, vid: &'static Label, visit: &mut impl Visit<'a>) -> Result<(), Error> {
         let [high, low] = self.reader.array()?;
         // Clause 8.2.94: the flags of the octet before say which of the three matter.
         if self.flags & 1 != 0 {
-            visit.field("pcpValue", Value::Number(u64::from(high & 0x07)));
+            visit.field(const { &Label::new("pcpValue") }, Value::Number(u64::from(high & 0x07)));
         }
         if self.flags & 2 != 0 && high & 0x08 != 0 {
-            visit.field("deiFlag", Value::Flag);
+            visit.field(const { &Label::new("deiFlag") }, Value::Flag);
         }
         if self.flags & 4 != 0 {
             visit.field(vid, Value::Number(u64::from(high >> 4) << 8 | u64::from(low)));
@@ -415,8 +430,8 @@ mod tests {
         for field in fields {
             match field {
                 Field::Octet { flags, parts } => {
-                    let parts = parts.iter().map(|part| part.name);
-                    flags.iter().copied().chain(parts).filter(|name| !name.is_empty()).for_each(|name| {
+                    let parts = parts.iter().map(|part| part.name.text);
+                    flags.iter().map(|flag| flag.text).chain(parts).filter(|name| !name.is_empty()).for_each(|name| {
                         *into.entry(name).or_default() += 1;
                     });
                 }
@@ -424,14 +439,14 @@ mod tests {
                 | Field::Sized(name, ..)
                 | Field::RestBut(name, ..)
                 | Field::List(name, ..)
-                | Field::SizedList(name, ..) => *into.entry(name).or_default() += 1,
+                | Field::SizedList(name, ..) => *into.entry(name.text).or_default() += 1,
                 Field::If(_, inner) | Field::All(_, inner) | Field::Optional(inner) => names(inner, into),
                 // Their cases exclude each other.
                 Field::Unless(..) | Field::Switch(_) => {}
-                Field::VlanTag(vid) => *into.entry(vid).or_default() += 1,
+                Field::VlanTag(vid) => *into.entry(vid.text).or_default() += 1,
                 Field::Flagged15(flag, name) => {
-                    *into.entry(flag).or_default() += 1;
-                    *into.entry(name).or_default() += 1;
+                    *into.entry(flag.text).or_default() += 1;
+                    *into.entry(name.text).or_default() += 1;
                 }
                 Field::Spare(_) => {}
             }
@@ -453,8 +468,8 @@ mod tests {
     fn where_octets_suffice_whatever_they_are_every_walk_ends_well() {
         struct Ignore;
         impl<'a> Visit<'a> for Ignore {
-            fn field(&mut self, _: &'static str, _: Value<'a>) {}
-            fn list(&mut self, _: &'static str) {}
+            fn field(&mut self, _: &'static Label, _: Value<'a>) {}
+            fn list(&mut self, _: &'static Label) {}
             fn item(&mut self, _: Value<'a>) {}
             fn end(&mut self) {}
         }
@@ -475,10 +490,10 @@ mod tests {
     fn every_layout_ends_without_panic_whatever_its_octets_are() {
         struct Count(usize);
         impl<'a> Visit<'a> for Count {
-            fn field(&mut self, _: &'static str, _: Value<'a>) {
+            fn field(&mut self, _: &'static Label, _: Value<'a>) {
                 self.0 += 1;
             }
-            fn list(&mut self, _: &'static str) {}
+            fn list(&mut self, _: &'static Label) {}
             fn item(&mut self, _: Value<'a>) {
                 self.0 += 1;
             }

@@ -2,7 +2,7 @@
 
 /// Code points and their names.
 #[rustfmt::skip]
-pub(super) static CIPHERS: &[(u16, &str)] = &[
+pub(super) const CIPHERS: &[(u16, &str)] = &[
     (0x0000, "TLS_NULL_WITH_NULL_NULL"),
     (0x0001, "TLS_RSA_WITH_NULL_MD5"),
     (0x0002, "TLS_RSA_WITH_NULL_SHA"),

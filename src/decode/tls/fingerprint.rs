@@ -130,40 +130,51 @@ impl<D: Digest> Text<D> {
     }
 
     fn byte(&mut self, byte: u8) {
-        if self.used == self.buffer.len() {
-            self.digest.update(self.buffer);
+        self.bytes([byte, 0, 0, 0, 0, 0, 0, 0], 1);
+    }
+
+    /// The first `length` bytes.
+    #[inline]
+    fn bytes(&mut self, bytes: [u8; 8], length: usize) {
+        if self.used + bytes.len() > self.buffer.len() {
+            self.digest.update(&self.buffer[..self.used]);
             self.used = 0;
         }
-        self.buffer[self.used] = byte;
-        self.used += 1;
+        // All eight, which is one move; what follows is put over what is too much.
+        self.buffer[self.used..self.used + bytes.len()].copy_from_slice(&bytes);
+        self.used += length;
     }
 
     /// Decimal numbers joined by `-`.
     fn decimals(&mut self, codes: impl IntoIterator<Item = u16>) {
         for (at, code) in codes.into_iter().enumerate() {
-            if at > 0 {
-                self.byte(b'-');
-            }
-            let mut unit = 10_000;
-            while unit > 1 && code < unit {
-                unit /= 10;
-            }
-            while unit > 0 {
-                self.byte(b'0' + (code / unit % 10) as u8);
-                unit /= 10;
-            }
+            let digit = |unit: u16| b'0' + (code / unit % 10) as u8;
+            let [a, b, c, d, e] = [digit(10_000), digit(1000), digit(100), digit(10), digit(1)];
+            let (digits, length) = match code {
+                0..10 => ([b'-', e, 0, 0, 0, 0, 0, 0], 2),
+                10..100 => ([b'-', d, e, 0, 0, 0, 0, 0], 3),
+                100..1000 => ([b'-', c, d, e, 0, 0, 0, 0], 4),
+                1000..10_000 => ([b'-', b, c, d, e, 0, 0, 0], 5),
+                _ => ([b'-', a, b, c, d, e, 0, 0], 6),
+            };
+            self.joined(at, digits, length);
         }
     }
 
     /// Numbers of four hexadecimal digits joined by `,`.
     fn hexes(&mut self, codes: impl Iterator<Item = u16>) {
         for (at, code) in codes.enumerate() {
-            if at > 0 {
-                self.byte(b',');
-            }
-            for shift in [12, 8, 4, 0] {
-                self.byte(HEX[usize::from(code >> shift & 0xf)]);
-            }
+            let digit = |shift: u32| HEX[usize::from(code >> shift & 0xf)];
+            self.joined(at, [b',', digit(12), digit(8), digit(4), digit(0), 0, 0, 0], 5);
+        }
+    }
+
+    /// What begins with its separator, which the first does without.
+    #[inline]
+    fn joined(&mut self, at: usize, bytes: [u8; 8], length: usize) {
+        match at {
+            0 => self.bytes((u64::from_le_bytes(bytes) >> 8).to_le_bytes(), length - 1),
+            _ => self.bytes(bytes, length),
         }
     }
 

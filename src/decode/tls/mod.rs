@@ -9,6 +9,7 @@ pub mod fingerprint;
 mod hello;
 pub mod names;
 mod record;
+mod registry;
 
 pub use extensions::{Extension, Extensions, U16s, is_grease};
 pub use hello::{Certificates, ClientHello, ServerHello};

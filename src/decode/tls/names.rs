@@ -1,6 +1,7 @@
 //! Names of code points, from IANA's TLS registries. Where a code point has no name the number stands.
 
 use super::ciphers::CIPHERS;
+use super::registry::{Registry, pages};
 
 /// A protocol version (RFC 8446 section 4.1.2, RFC 9147 section 5.3).
 pub fn version(code: u16) -> Option<&'static str> {
@@ -81,27 +82,29 @@ pub fn alert_description(code: u8) -> Option<&'static str> {
 
 /// Cipher suite.
 pub fn cipher(code: u16) -> Option<&'static str> {
-    look_up(CIPHERS, code)
+    CIPHER.name(code)
 }
 
 /// ExtensionType.
 pub fn extension(code: u16) -> Option<&'static str> {
-    look_up(EXTENSIONS, code)
+    EXTENSION.name(code)
 }
 
 /// Supported group.
 pub fn group(code: u16) -> Option<&'static str> {
-    look_up(GROUPS, code)
+    GROUP.name(code)
 }
 
 /// SignatureScheme.
 pub fn signature_algorithm(code: u16) -> Option<&'static str> {
-    look_up(SIGNATURE_SCHEMES, code)
+    SIGNATURE_ALGORITHM.name(code)
 }
 
-fn look_up(table: &'static [(u16, &'static str)], code: u16) -> Option<&'static str> {
-    table.binary_search_by_key(&code, |entry| entry.0).ok().map(|at| table[at].1)
-}
+pub static CIPHER: Registry<{ CIPHERS.len() }, { pages(CIPHERS) }> = Registry::new(CIPHERS);
+pub static EXTENSION: Registry<{ EXTENSIONS.len() }, { pages(EXTENSIONS) }> = Registry::new(EXTENSIONS);
+pub static GROUP: Registry<{ GROUPS.len() }, { pages(GROUPS) }> = Registry::new(GROUPS);
+pub static SIGNATURE_ALGORITHM: Registry<{ SIGNATURE_SCHEMES.len() }, { pages(SIGNATURE_SCHEMES) }> =
+    Registry::new(SIGNATURE_SCHEMES);
 
 #[rustfmt::skip]
 static ALERTS: &[(u8, &str)] = &[
@@ -118,7 +121,7 @@ static ALERTS: &[(u8, &str)] = &[
 ];
 
 #[rustfmt::skip]
-static EXTENSIONS: &[(u16, &str)] = &[
+const EXTENSIONS: &[(u16, &str)] = &[
     (0, "server_name"), (1, "max_fragment_length"), (2, "client_certificate_url"), (3, "trusted_ca_keys"),
     (4, "truncated_hmac"), (5, "status_request"), (6, "user_mapping"), (7, "client_authz"), (8, "server_authz"),
     (9, "cert_type"), (10, "supported_groups"), (11, "ec_point_formats"), (12, "srp"),
@@ -142,7 +145,7 @@ static EXTENSIONS: &[(u16, &str)] = &[
 ];
 
 #[rustfmt::skip]
-static GROUPS: &[(u16, &str)] = &[
+const GROUPS: &[(u16, &str)] = &[
     (1, "sect163k1"), (2, "sect163r1"), (3, "sect163r2"), (4, "sect193r1"), (5, "sect193r2"), (6, "sect233k1"),
     (7, "sect233r1"), (8, "sect239k1"), (9, "sect283k1"), (10, "sect283r1"), (11, "sect409k1"), (12, "sect409r1"),
     (13, "sect571k1"), (14, "sect571r1"), (15, "secp160k1"), (16, "secp160r1"), (17, "secp160r2"),
@@ -158,7 +161,7 @@ static GROUPS: &[(u16, &str)] = &[
 ];
 
 #[rustfmt::skip]
-static SIGNATURE_SCHEMES: &[(u16, &str)] = &[
+const SIGNATURE_SCHEMES: &[(u16, &str)] = &[
     (0x0201, "rsa_pkcs1_sha1"), (0x0202, "dsa_sha1"), (0x0203, "ecdsa_sha1"), (0x0301, "rsa_sha224"),
     (0x0302, "dsa_sha224"), (0x0303, "ecdsa_sha224"), (0x0401, "rsa_pkcs1_sha256"), (0x0402, "dsa_sha256"),
     (0x0403, "ecdsa_secp256r1_sha256"), (0x0420, "rsa_pkcs1_sha256_legacy"), (0x0501, "rsa_pkcs1_sha384"),
@@ -183,7 +186,23 @@ mod tests {
     fn the_tables_are_in_order_so_that_the_search_finds_every_row() {
         for table in [CIPHERS, EXTENSIONS, GROUPS, SIGNATURE_SCHEMES] {
             assert!(table.is_sorted_by(|a, b| a.0 < b.0));
+            for (code, name) in table {
+                let mut item = Vec::new();
+                let found = match table {
+                    _ if table == CIPHERS => (cipher(*code), CIPHER.item(*code)),
+                    _ if table == EXTENSIONS => (extension(*code), EXTENSION.item(*code)),
+                    _ if table == GROUPS => (group(*code), GROUP.item(*code)),
+                    _ => (signature_algorithm(*code), SIGNATURE_ALGORITHM.item(*code)),
+                };
+                found.1.unwrap().append(&mut item);
+                assert_eq!((found.0, item), (Some(*name), format!(",{name:?}").into_bytes()));
+            }
         }
+        let known = |name: fn(u16) -> Option<&'static str>| (0..=u16::MAX).filter_map(name).count();
+        assert_eq!(known(cipher), CIPHERS.len());
+        assert_eq!(known(extension), EXTENSIONS.len());
+        assert_eq!(known(group), GROUPS.len());
+        assert_eq!(known(signature_algorithm), SIGNATURE_SCHEMES.len());
         let names: std::collections::HashSet<_> = CIPHERS.iter().map(|entry| entry.1).collect();
         assert_eq!(names.len(), CIPHERS.len());
         assert!(ALERTS.is_sorted_by(|a, b| a.0 < b.0));

@@ -10,17 +10,24 @@ use super::ie::Definition;
 /// Definitions by hundreds: a definition's place within its part is its code modulo 100.
 pub(super) static TABLE: [&[Definition]; 4] = [from_0::IES, from_100::IES, from_200::IES, from_300::IES];
 
+/// The name of a field.
+macro_rules! label {
+    ($name:literal) => {
+        const { &crate::decode::pfcp::layout::Label::new($name) }
+    };
+}
+
 /// An octet of flags, from bit 1 up.
 macro_rules! flags {
     ($($name:literal),* $(,)?) => {
-        Field::Octet { flags: &[$($name),*], parts: &[] }
+        Field::Octet { flags: &[$(label!($name)),*], parts: &[] }
     };
 }
 
 /// An octet of small numbers: name, lowest bit counted from 0, width and what they mean.
 macro_rules! parts {
     ($(($name:literal, $shift:literal, $width:literal, $names:expr)),* $(,)?) => {
-        Field::Octet { flags: &[], parts: &[$(Part { name: $name, shift: $shift, width: $width, names: $names }),*] }
+        Field::Octet { flags: &[], parts: &[$(Part { name: label!($name), shift: $shift, width: $width, names: $names }),*] }
     };
 }
 
@@ -46,4 +53,4 @@ macro_rules! ie {
     };
 }
 
-use {flags, ie, parts};
+use {flags, ie, label, parts};

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::decode::Error;
-use crate::decode::pfcp::layout::{Field, Value, Visit, walk};
+use crate::decode::pfcp::layout::{Field, Label, Value, Visit, walk};
 use crate::decode::pfcp::{Body, Ie, Ies, MAX_DEPTH, Message};
 
 /// The ids of one message.
@@ -119,16 +119,18 @@ struct Take<'r> {
 
 impl<'a> Visit<'a> for Take<'_> {
     #[inline]
-    fn field(&mut self, name: &'static str, value: Value<'a>) {
+    fn field(&mut self, name: &'static Label, value: Value<'a>) {
         match (self.code, value) {
-            (F_TEID | OUTER_HEADER_CREATION, Value::Hex(teid, _)) if name == "teid" => add(self.teids, teid as u32),
+            (F_TEID | OUTER_HEADER_CREATION, Value::Hex(teid, _)) if name.text == "teid" => {
+                add(self.teids, teid as u32)
+            }
             (UE_IP_ADDRESS, Value::Ipv4(address)) => add(self.ue_ips, address.into()),
             (UE_IP_ADDRESS, Value::Ipv6(address)) => add(self.ue_ips, address.into()),
             _ => {}
         }
     }
 
-    fn list(&mut self, _: &'static str) {}
+    fn list(&mut self, _: &'static Label) {}
     fn item(&mut self, _: Value<'a>) {}
     fn end(&mut self) {}
 }
@@ -147,13 +149,13 @@ struct Find<'a> {
 }
 
 impl<'a> Visit<'a> for Find<'a> {
-    fn field(&mut self, name: &'static str, value: Value<'a>) {
-        if self.found.is_none() && self.name == name {
+    fn field(&mut self, name: &'static Label, value: Value<'a>) {
+        if self.found.is_none() && self.name == name.text {
             self.found = Some(value);
         }
     }
 
-    fn list(&mut self, _: &'static str) {}
+    fn list(&mut self, _: &'static Label) {}
     fn item(&mut self, _: Value<'a>) {}
     fn end(&mut self) {}
 }
@@ -162,8 +164,8 @@ impl<'a> Visit<'a> for Find<'a> {
 struct Ignore;
 
 impl<'a> Visit<'a> for Ignore {
-    fn field(&mut self, _: &'static str, _: Value<'a>) {}
-    fn list(&mut self, _: &'static str) {}
+    fn field(&mut self, _: &'static Label, _: Value<'a>) {}
+    fn list(&mut self, _: &'static Label) {}
     fn item(&mut self, _: Value<'a>) {}
     fn end(&mut self) {}
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::IpAddr;
 
 use super::ids::Ids;
-use crate::decode::pfcp::layout::{Value, Visit, walk};
+use crate::decode::pfcp::layout::{Label, Value, Visit, walk};
 use crate::decode::pfcp::{Body, Ie, Ies, MAX_DEPTH, Message, message_name};
 use crate::decode::{Error, Reader};
 use crate::pipeline::Record;
@@ -31,7 +31,7 @@ impl Record for Pfcp<'_> {
                 o.hex("seid", &seid.to_be_bytes());
             }
             if let Some(node_id) = self.ids.node_id {
-                value(o, "nodeId", node_id);
+                value(o, const { &Label::new("nodeId") }, node_id);
             }
             for (key, seid) in [("cpSeid", self.ids.cp_seid), ("upSeid", self.ids.up_seid)] {
                 if let Some(seid) = seid {
@@ -154,12 +154,12 @@ struct Fields<'o, 'b> {
 }
 
 impl<'a> Visit<'a> for Fields<'_, '_> {
-    fn field(&mut self, name: &'static str, of: Value<'a>) {
+    fn field(&mut self, name: &'static Label, of: Value<'a>) {
         value(self.o, name, of);
     }
 
-    fn list(&mut self, name: &'static str) {
-        self.o.key(name).push(b'[');
+    fn list(&mut self, name: &'static Label) {
+        self.o.prepared(&name.key).push(b'[');
         self.in_list = Some(true);
     }
 
@@ -186,24 +186,24 @@ impl<'a> Visit<'a> for Fields<'_, '_> {
 }
 
 /// One member of a value.
-fn value(o: &mut Object<'_>, name: &str, value: Value<'_>) {
+fn value(o: &mut Object<'_>, name: &Label, value: Value<'_>) {
     match value {
-        Value::Flag => o.flag(name, true),
-        Value::Number(number) => o.number(name, number),
+        Value::Text(text) => o.text(name.text, text),
+        Value::Code(code, meaning) => {
+            json::number(o.prepared(&name.key), code);
+            if let Some(meaning) = meaning {
+                json::plain(o.member(name.text, "Name"), meaning.as_bytes());
+            }
+        }
+        Value::Flag => o.prepared(&name.key).extend_from_slice(b"true"),
+        Value::Number(number) => json::number(o.prepared(&name.key), number),
         Value::Signed(number) => {
-            let out = o.key(name);
+            let out = o.prepared(&name.key);
             if number < 0 {
                 out.push(b'-');
             }
             json::number(out, number.unsigned_abs());
         }
-        Value::Code(code, meaning) => {
-            o.number(name, code);
-            if let Some(meaning) = meaning {
-                json::plain(o.member(name, "Name"), meaning.as_bytes());
-            }
-        }
-        Value::Text(text) => o.text(name, text),
         Value::Hex(..)
         | Value::Ipv4(_)
         | Value::Ipv6(_)
@@ -213,7 +213,7 @@ fn value(o: &mut Object<'_>, name: &str, value: Value<'_>) {
         | Value::Plmn(_)
         | Value::Labels(_)
         | Value::Digits(_)
-        | Value::Bytes(_) => quoted(o.key(name), value),
+        | Value::Bytes(_) => quoted(o.prepared(&name.key), value),
     }
 }
 
@@ -345,13 +345,13 @@ fn cause_name(ies: Ies<'_>) -> Option<&'static str> {
 struct Meaning(Option<&'static str>);
 
 impl<'a> Visit<'a> for Meaning {
-    fn field(&mut self, _: &'static str, value: Value<'a>) {
+    fn field(&mut self, _: &'static Label, value: Value<'a>) {
         if let Value::Code(_, meaning) = value {
             self.0 = meaning;
         }
     }
 
-    fn list(&mut self, _: &'static str) {}
+    fn list(&mut self, _: &'static Label) {}
     fn item(&mut self, _: Value<'a>) {}
     fn end(&mut self) {}
 }

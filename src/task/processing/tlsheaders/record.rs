@@ -1,8 +1,9 @@
 //! The `tlsheaders` record of records.md. Code points are written by their names in IANA's registries,
 //! or as four hexadecimal digits where they have none (GREASE among them).
 
+use crate::decode::padded::Padded;
 use crate::decode::tls::fingerprint::{Ja3, Ja4};
-use crate::decode::tls::{Alert, Certificates, ClientHello, Extensions, ServerHello, U16s, names};
+use crate::decode::tls::{Alert, Certificates, ClientHello, Extensions, ServerHello, names};
 use crate::pipeline::Record;
 use crate::task::Kind;
 use crate::task::json::{self, Object};
@@ -126,9 +127,11 @@ impl Record for TlsHeaders<'_> {
 fn client_hello(o: &mut Object<'_>, hello: &ClientHello<'_>, ja3: &Ja3, ja4: &Ja4) {
     version(o, "version", hello.legacy_version);
     if !hello.supported_versions.is_empty() {
-        codes(o, "supportedVersions", hello.supported_versions, names::version);
+        o.array("supportedVersions", |array| {
+            hello.supported_versions.iter().for_each(|code| array.name_or_code(names::version(code), code));
+        });
     }
-    codes(o, "ciphers", hello.ciphers, names::cipher);
+    items(o, "ciphers", hello.ciphers.iter(), |code| names::CIPHER.item(code));
     extensions(o, hello.extensions);
     if let Some(sni) = hello.sni {
         o.text("sni", sni);
@@ -137,10 +140,12 @@ fn client_hello(o: &mut Object<'_>, hello: &ClientHello<'_>, ja3: &Ja3, ja4: &Ja
         o.texts("alpn", hello.alpn());
     }
     if !hello.groups.is_empty() {
-        codes(o, "groups", hello.groups, names::group);
+        items(o, "groups", hello.groups.iter(), |code| names::GROUP.item(code));
     }
     if !hello.signature_algorithms.is_empty() {
-        codes(o, "signatureAlgorithms", hello.signature_algorithms, names::signature_algorithm);
+        items(o, "signatureAlgorithms", hello.signature_algorithms.iter(), |code| {
+            names::SIGNATURE_ALGORITHM.item(code)
+        });
     }
     if !hello.session_id.is_empty() {
         o.hex("sessionID", hello.session_id);
@@ -170,13 +175,23 @@ fn server_hello(o: &mut Object<'_>, hello: &ServerHello<'_>, ja3s: &Ja3) {
 }
 
 fn extensions(o: &mut Object<'_>, extensions: Extensions<'_>) {
-    o.array("extensions", |array| {
-        extensions.iter().for_each(|extension| array.name_or_code(names::extension(extension.code), extension.code));
-    });
+    let codes = extensions.iter().map(|extension| extension.code);
+    items(o, "extensions", codes, |code| names::EXTENSION.item(code));
 }
 
-fn codes(o: &mut Object<'_>, key: &str, codes: U16s<'_>, name: fn(u16) -> Option<&'static str>) {
-    o.array(key, |array| codes.iter().for_each(|code| array.name_or_code(name(code), code)));
+/// A list of names, each as its registry has it prepared, or of code points that have none.
+fn items(
+    o: &mut Object<'_>,
+    key: &str,
+    codes: impl Iterator<Item = u16>,
+    item: impl Fn(u16) -> Option<&'static Padded>,
+) {
+    o.array(key, |array| {
+        codes.for_each(|code| match item(code) {
+            Some(item) => array.prepared(item),
+            None => array.name_or_code(None, code),
+        });
+    });
 }
 
 fn version(o: &mut Object<'_>, key: &str, code: u16) {
