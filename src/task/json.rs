@@ -192,37 +192,39 @@ pub fn number(out: &mut Vec<u8>, value: u64) {
             let [tens, ones] = *pair(value % 100);
             out.extend_from_slice(&[b'0' + (value / 100) as u8, tens, ones]);
         }
+        1000..10_000 => out.extend_from_slice([*pair(value / 100), *pair(value % 100)].as_flattened()),
         _ => long_number(out, value),
     }
 }
 
-/// A number of four digits or more.
-fn long_number(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    while value >= 10 {
-        at -= 2;
-        digits[at..at + 2].copy_from_slice(pair(value % 100));
-        value /= 100;
+/// A number of five digits or more.
+fn long_number(out: &mut Vec<u8>, value: u64) {
+    let last = eight_digits((value % EIGHT) as u32);
+    if value >= EIGHT {
+        number(out, value / EIGHT);
+        return out.extend_from_slice(&last);
     }
-    if value > 0 {
-        at -= 1;
-        digits[at] = b'0' + value as u8;
-    }
-    out.extend_from_slice(&digits[at..]);
+    let zeros = usize::from(value < 10_000_000) + usize::from(value < 1_000_000) + usize::from(value < 100_000);
+    // All of them with those wanted in front, then cut.
+    let end = out.len() + last.len() - zeros;
+    out.extend_from_slice(&(u64::from_le_bytes(last) >> (8 * zeros)).to_le_bytes());
+    out.truncate(end);
 }
+
+/// The digits of a number below 10^8, with zeros before it.
+fn eight_digits(value: u32) -> [u8; 8] {
+    let (high, low) = (value / 10_000, value % 10_000);
+    let [[a, b], [c, d], [e, f], [g, h]] =
+        [high / 100, high % 100, low / 100, low % 100].map(|two| *pair(u64::from(two)));
+    [a, b, c, d, e, f, g, h]
+}
+
+const EIGHT: u64 = 100_000_000;
 
 /// The last nine digits of a number, as a fraction of a second has them.
 pub fn nine_digits(out: &mut Vec<u8>, value: u32) {
-    let mut digits = [b'0'; 9];
-    let (first, pairs) = digits.split_at_mut(1);
-    let mut rest = u64::from(value);
-    for two in pairs.as_chunks_mut::<2>().0.iter_mut().rev() {
-        *two = *pair(rest % 100);
-        rest /= 100;
-    }
-    first[0] += (rest % 10) as u8;
-    out.extend_from_slice(&digits);
+    out.push(b'0' + (value / 100_000_000 % 10) as u8);
+    out.extend_from_slice(&eight_digits(value % 100_000_000));
 }
 
 /// The two digits of a number below 100.

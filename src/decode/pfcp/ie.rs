@@ -2,7 +2,7 @@
 
 use super::layout::Field;
 use super::table::TABLE;
-use crate::decode::{Error, Reader};
+use crate::decode::Error;
 
 /// What the standard says of an IE type.
 pub struct Definition {
@@ -62,26 +62,35 @@ impl<'a> Ies<'a> {
         Ies { bytes }
     }
 
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = Result<Ie<'a>, Error>> + Clone + use<'a> {
-        let mut reader = Reader::new(self.bytes);
+        let mut rest = self.bytes;
         std::iter::from_fn(move || {
-            if reader.is_empty() {
+            if rest.is_empty() {
                 return None;
             }
-            let ie = read(&mut reader).map_err(|_| Error::Malformed);
+            let ie = take(&mut rest).ok_or(Error::Malformed);
             if ie.is_err() {
-                reader.take_rest();
+                rest = &[];
             }
             Some(ie)
         })
     }
 }
 
-fn read<'a>(reader: &mut Reader<'a>) -> Result<Ie<'a>, Error> {
-    let code = reader.u16()?;
-    let mut value = reader.prefixed_u16()?;
-    let enterprise_id = if code & 0x8000 != 0 { Some(value.u16()?) } else { None };
-    Ok(Ie { code, enterprise_id, value: value.take_rest() })
+/// Takes one IE off the front; None where its lengths do not fit.
+#[inline]
+fn take<'a>(bytes: &mut &'a [u8]) -> Option<Ie<'a>> {
+    let (&[code_high, code_low, high, low], rest) = bytes.split_first_chunk()?;
+    let code = u16::from_be_bytes([code_high, code_low]);
+    let (mut value, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([high, low])))?;
+    let mut enterprise_id = None;
+    if code & 0x8000 != 0 {
+        let (id, of_vendor) = value.split_first_chunk()?;
+        (enterprise_id, value) = (Some(u16::from_be_bytes(*id)), of_vendor);
+    }
+    *bytes = rest;
+    Some(Ie { code, enterprise_id, value })
 }
 
 /// How deep lists of IEs may nest, that of the message itself counted. The standard's own go to 5.

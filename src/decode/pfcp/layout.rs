@@ -168,6 +168,12 @@ pub(super) const fn enough(fields: &[Field]) -> Option<usize> {
                 at += 1;
                 continue;
             }
+            // Takes what there is.
+            Field::One(_, Scalar::Text | Scalar::Name | Scalar::Digits | Scalar::Bytes) if !open => {
+                open = true;
+                at += 1;
+                continue;
+            }
             Field::Octet { .. } => Some(1),
             Field::One(_, scalar) => scalar.octets(),
             Field::VlanTag(_) | Field::Flagged15(..) => Some(2),
@@ -339,6 +345,7 @@ impl Scalar {
         matches!(self, Scalar::Text | Scalar::Name | Scalar::Digits | Scalar::Bytes)
     }
 
+    #[inline]
     fn read<'a>(self, reader: &mut Reader<'a>) -> Result<Value<'a>, Error> {
         Ok(match self {
             Scalar::Number(octets) => Value::Number(number(reader, octets)?),

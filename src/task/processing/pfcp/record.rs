@@ -218,19 +218,23 @@ fn value(o: &mut Object<'_>, name: &Label, value: Value<'_>) {
 }
 
 fn quoted(out: &mut Vec<u8>, value: Value<'_>) {
-    // A label may hold quotes and backslashes.
-    if let Value::Labels(bytes) = value {
-        out.push(b'"');
-        labels(bytes, |byte| {
-            if matches!(byte, b'"' | b'\\') {
-                out.push(b'\\');
-            }
-            out.push(byte);
-        });
-        return out.push(b'"');
-    }
     out.push(b'"');
-    plain(out, value);
+    match value {
+        Value::Ipv4(address) => json::ipv4(out, address),
+        Value::Hex(number, 4) => json::digits(out, &(number as u32).to_be_bytes()),
+        // A label may hold quotes and backslashes.
+        Value::Labels(bytes) if bytes.iter().any(|byte| matches!(byte, b'"' | b'\\')) => {
+            each_label(bytes, |label| {
+                for byte in label {
+                    if matches!(byte, b'"' | b'\\') {
+                        out.push(b'\\');
+                    }
+                    out.push(*byte);
+                }
+            });
+        }
+        value => plain(out, value),
+    }
     out.push(b'"');
 }
 
@@ -255,7 +259,7 @@ fn plain(out: &mut Vec<u8>, value: Value<'_>) {
         Value::Time64(time) => time64(out, time),
         Value::Plmn(octets) => plmn(out, octets),
         Value::Text(bytes) => text::printable(out, bytes),
-        Value::Labels(bytes) => labels(bytes, |byte| out.push(byte)),
+        Value::Labels(bytes) => each_label(bytes, |label| out.extend_from_slice(label)),
         Value::Digits(bytes) => tbcd(out, bytes),
         Value::Bytes(bytes) => json::digits(out, bytes),
     }
@@ -268,7 +272,8 @@ fn ip(out: &mut Vec<u8>, address: IpAddr) {
     }
 }
 
-fn labels(bytes: &[u8], mut each: impl FnMut(u8)) {
+/// The labels, with the dots between them.
+fn each_label(bytes: &[u8], mut each: impl FnMut(&[u8])) {
     let mut reader = Reader::new(bytes);
     let mut first = true;
     while let Ok(label) = reader.prefixed_u8() {
@@ -276,9 +281,9 @@ fn labels(bytes: &[u8], mut each: impl FnMut(u8)) {
             break;
         }
         if !std::mem::take(&mut first) {
-            each(b'.');
+            each(b".");
         }
-        label.rest().iter().for_each(|byte| each(*byte));
+        each(label.rest());
     }
 }
 

@@ -142,7 +142,7 @@ impl Block {
 }
 
 /// Bytes of a block.
-const BLOCK: usize = 512 << 10;
+const BLOCK: usize = 1 << 20;
 /// Room before them for what is left of the block before.
 const HEAD: usize = 64 << 10;
 /// Buffers: one that is worked on and those that are read ahead.
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn bytes_come_in_order_whatever_is_kept_and_an_error_comes_behind_them() {
-        let slow = || Slow { at: 0, length: 6 << 20, random: 7 };
+        let slow = || Slow { at: 0, length: 12 << 20, random: 7 };
         for mut blocks in [Blocks::new(slow()), Blocks::ahead(slow())] {
             let (mut buffer, mut from, mut to, mut seen, mut round) = (Vec::new(), 0, 0, 0, 0);
             let error = loop {
@@ -200,7 +200,7 @@ mod tests {
                 round += 1;
             };
             assert_eq!(error.to_string(), "the disk is gone");
-            assert_eq!(seen + (to - from), 6 << 20);
+            assert_eq!(seen + (to - from), 12 << 20);
         }
     }
 
