@@ -172,6 +172,10 @@ impl Reader for Engine<'_, '_> {
         self.0.note(bytes)
     }
 
+    fn near(&self, _: usize, hint: u32) {
+        self.0.near(hint);
+    }
+
     fn fetch(&self, _: usize, hint: u32) -> u32 {
         self.0.fetch(hint)
     }

@@ -101,22 +101,24 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
         self.at(Id(at))
     }
 
-    /// Calls `fetch` with the memory that `guess` is going to read, a while before that, and gives what
-    /// to call that with.
+    /// What to call `fetch_place` and `guess` with.
     #[inline]
-    pub fn fetch_place(&self, key: &K, fetch: impl Fn(*const u8)) -> u32 {
-        let half = half(self.hasher.hash_one(key));
-        if let Some(line) = self.index.line(half) {
-            fetch(line);
-        }
-        half
+    pub fn note(&self, key: &K) -> u32 {
+        half(self.hasher.hash_one(key))
     }
 
-    /// Where the entry most likely is that `fetch_place` was called for. Calls `fetch` with its first cache
-    /// line.
+    /// Calls `fetch` with the memory that `guess` is going to read, a while before that.
     #[inline]
-    pub fn guess(&self, half: u32, fetch: impl Fn(*const u8)) -> Id {
-        let Some(at) = self.index.guess(half) else { return Id::NOWHERE };
+    pub fn fetch_place(&self, noted: u32, fetch: impl Fn(*const u8)) {
+        if let Some(line) = self.index.line(noted) {
+            fetch(line);
+        }
+    }
+
+    /// Where the entry most likely is. Calls `fetch` with its first cache line.
+    #[inline]
+    pub fn guess(&self, noted: u32, fetch: impl Fn(*const u8)) -> Id {
+        let Some(at) = self.index.guess(noted) else { return Id::NOWHERE };
         if let Some(slot) = self.slots.get(at as usize) {
             fetch(std::ptr::from_ref(slot).cast());
         }
@@ -395,7 +397,8 @@ mod tests {
         }
         let guess = |table: &Table<u32, char, 2>, key: u32| {
             let (place, entry) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
-            let noted = table.fetch_place(&key, |at| place.set(at.addr()));
+            let noted = table.note(&key);
+            table.fetch_place(noted, |at| place.set(at.addr()));
             let guess = table.guess(noted, |at| entry.set(at.addr()));
             assert_ne!(place.get(), 0, "the place is fetched");
             assert_eq!(entry.get() == 0, guess == Id::NOWHERE, "the entry is fetched if there is one");

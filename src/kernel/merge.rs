@@ -1,6 +1,6 @@
 //! `Merge`: what the rings of all sources hold, handed out in order of time. Each ring's notes are in
 //! order already, so the rings are merged: a run of one ring costs a comparison per record. Whoever
-//! takes the records is shown each twice before that, to have memory fetched in the meantime.
+//! takes the records is told of each before that, to have memory fetched in the meantime.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -22,7 +22,8 @@ struct Run {
     ring: usize,
     begin: usize,
     next: usize,
-    /// Up to where memory has been fetched.
+    /// Up to where records have come near, and where they have been fetched.
+    near: usize,
     fetched: usize,
     end: usize,
 }
@@ -34,6 +35,9 @@ pub trait Reader {
     fn note(&self, _source: usize, _bytes: &[u8]) -> u32 {
         0
     }
+
+    /// The record of which this is kept comes near: time to have fetched from memory what `fetch` needs.
+    fn near(&self, _source: usize, _hint: u32) {}
 
     /// The record is one of the next: time to have fetched from memory what is known of it. What was kept
     /// with it is given, and what it gives is kept instead.
@@ -77,17 +81,11 @@ impl Merge {
             let until = self.heads.peek().map_or(limit, |Reverse((next, _))| limit.min(*next));
             let (ring, notes, begin) = (rings.ring(run.ring), &mut self.notes[..run.end], run.next);
             while notes.get(run.next).is_some_and(|note| note.time <= until) {
-                // A batch is handed over while what the one behind it needs is being fetched.
-                let batch = (run.next + AHEAD).min(run.end);
-                let behind = (batch + AHEAD).min(run.end);
-                for note in notes.get_mut(run.fetched..behind).unwrap_or_default() {
-                    note.hint = to.fetch(run.source, note.hint);
-                }
-                run.fetched = run.fetched.max(behind);
-                for note in notes[run.next..batch].iter().take_while(|note| note.time <= until) {
-                    to.record(run.source, ring.bytes(note), note.hint);
-                    run.next += 1;
-                }
+                // Record by record, so that as much memory as can be is on its way at any time, and no more.
+                run.look_ahead(notes, to);
+                let note = &notes[run.next];
+                to.record(run.source, ring.bytes(note), note.hint);
+                run.next += 1;
             }
             records += run.next - begin;
             if let Some(note) = notes.get(run.next) {
@@ -133,16 +131,30 @@ impl Merge {
                     (limit, more) = (limit.min(last.time), true);
                 }
                 self.heads.push(Reverse((first.time, self.runs.len() as u32)));
-                self.runs.push(Run { source, ring, begin: next, next, fetched: next, end });
+                self.runs.push(Run { source, ring, begin: next, next, near: next, fetched: next, end });
             }
         }
         (limit, more)
     }
 }
 
+impl Run {
+    #[inline]
+    fn look_ahead(&mut self, notes: &mut [Note], to: &impl Reader) {
+        while let Some(note) = notes.get(self.near).filter(|_| self.near <= self.next + 2 * AHEAD) {
+            to.near(self.source, note.hint);
+            self.near += 1;
+        }
+        while let Some(note) = notes.get_mut(self.fetched).filter(|_| self.fetched <= self.next + AHEAD) {
+            note.hint = to.fetch(self.source, note.hint);
+            self.fetched += 1;
+        }
+    }
+}
+
 /// Records of one turn, over all rings: what a scrape waits for at most, at a few microseconds each.
 const TURN: usize = 2048;
-/// Records of a ring for which memory is fetched at a time.
+/// Records of a ring for which memory is being fetched at a time, and again as many for either step of it.
 const AHEAD: usize = 16;
 /// Of one ring in any case.
 const LEAST: usize = 64;
@@ -196,6 +208,7 @@ mod tests {
 
     /// Notes a record by its number, and adds a mark where it is fetched.
     struct Marked {
+        near: Cell<u32>,
         fetched: Cell<u32>,
         records: u32,
     }
@@ -205,8 +218,14 @@ mod tests {
             number(bytes) << 8 | source as u32
         }
 
+        fn near(&self, source: usize, hint: u32) {
+            assert_eq!((hint & 0xff) as usize, source);
+            self.near.set(self.near.get() + 1);
+        }
+
         fn fetch(&self, source: usize, hint: u32) -> u32 {
             assert_eq!((hint & 0xff) as usize, source);
+            assert!(self.near.get() > self.fetched.get());
             self.fetched.set(self.fetched.get() + 1);
             hint | MARK
         }
@@ -214,8 +233,9 @@ mod tests {
         fn record(&mut self, source: usize, bytes: &[u8], hint: u32) {
             assert_eq!(hint, number(bytes) << 8 | source as u32 | MARK);
             self.records += 1;
-            // Two batches at most are fetched and not handed over yet, of each of the four rings.
-            assert!(self.fetched.get() - self.records < 8 * AHEAD as u32);
+            // Of each of the four rings.
+            assert!(self.fetched.get() - self.records <= 4 * AHEAD as u32);
+            assert!(self.near.get() - self.records <= 8 * AHEAD as u32);
         }
     }
 
@@ -230,9 +250,9 @@ mod tests {
             assert!(rings[ring as usize].push(&record(at * 3, at, 16)));
         }
         let mut all: Vec<Option<&mut Rings>> = sources.iter_mut().map(Some).collect();
-        let mut reader = Marked { fetched: Cell::new(0), records: 0 };
+        let mut reader = Marked { near: Cell::new(0), fetched: Cell::new(0), records: 0 };
         assert_eq!(Merge::default().drain(&mut all, u64::MAX, &mut reader).records, 1200);
-        assert_eq!((reader.records, reader.fetched.get()), (1200, 1200));
+        assert_eq!((reader.records, reader.fetched.get(), reader.near.get()), (1200, 1200, 1200));
     }
 
     const MARK: u32 = 1 << 31;

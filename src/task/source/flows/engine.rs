@@ -97,11 +97,16 @@ impl Engine {
         }
     }
 
-    /// A record is going to come: has memory fetched that `fetch` is going to need, and gives what to call
-    /// that with.
+    /// A record is going to come: gives what to call `near` and `fetch` with.
     #[inline]
     pub fn note(&self, bytes: &[u8]) -> u32 {
-        number(bytes).map_or(0, |number| self.table.fetch_place(&number, cache::fetch))
+        number(bytes).map_or(0, |number| self.table.note(&number))
+    }
+
+    /// The record comes near: has memory fetched that `fetch` is going to need.
+    #[inline]
+    pub fn near(&self, noted: u32) {
+        self.table.fetch_place(noted, cache::fetch);
     }
 
     /// The record is one of the next: has memory fetched that it is going to need, and gives the hint to
