@@ -163,10 +163,10 @@ impl Draft {
     /// Writes one element and says where its value stands.
     #[inline]
     fn write(&mut self, field: &Field<'_>, names: &Names) -> Span {
-        if let (false, Some(name), Some(value)) = (field.never_indexed, field.name, field.value) {
-            if let Some((start, end)) = self.text.push_field(name, names.shown(field.tag, value)) {
-                return Span::new(start, end, true);
-            }
+        if let (false, Some(name), Some(value)) = (field.never_indexed, field.name, field.value)
+            && let Some((start, end)) = self.text.push_field(name, names.shown(field.tag, value))
+        {
+            return Span::new(start, end, true);
         }
         self.write_odd(field, names)
     }

@@ -63,7 +63,7 @@ impl<R: Read> Blocks<R> {
                 Ok(ahead) => Blocks::Ahead(ahead),
                 Err(source) => Blocks::Here { source, spare: unused, start: None },
             },
-            Blocks::Here { source, start, .. } => Blocks::Here { source, spare: unused, start },
+            Blocks::Here { source, start, .. } => Blocks::Here { source, spare: whole(unused), start },
             Blocks::Ahead(ahead) => {
                 // Nobody takes it any more behind the last block.
                 let _ = ahead.empty.try_send(unused);
@@ -110,10 +110,8 @@ fn read_all(mut source: impl Read, empty: &Receiver<Vec<u8>>, full: &SyncSender<
 
 impl Block {
     /// One read: what comes slowly, as through a pipe, is not waited for until a block is full.
-    fn read(mut buffer: Vec<u8>, source: &mut impl Read) -> io::Result<Block> {
-        if buffer.len() != HEAD + BLOCK {
-            buffer = vec![0; HEAD + BLOCK];
-        }
+    fn read(buffer: Vec<u8>, source: &mut impl Read) -> io::Result<Block> {
+        let mut buffer = whole(buffer);
         loop {
             match source.read(&mut buffer[HEAD..]) {
                 Ok(read) => return Ok(Block { buffer, end: HEAD + read }),
@@ -139,6 +137,11 @@ impl Block {
         }
         self.buffer
     }
+}
+
+/// A buffer for a block, this one if it is.
+fn whole(buffer: Vec<u8>) -> Vec<u8> {
+    if buffer.len() == HEAD + BLOCK { buffer } else { vec![0; HEAD + BLOCK] }
 }
 
 /// Bytes of a block.
