@@ -5,10 +5,10 @@ use tawon::task::Value;
 
 use crate::support::h2::*;
 
-type Moved = &'static [(&'static str, f64)];
+pub type Moved = &'static [(&'static str, f64)];
 
 /// Runs `wrong` on a connection that has had a round trip and says which error counters moved.
-fn moved(set: &[(&'static str, Value)], wrong: impl Fn(&mut Rig), expected: Moved) {
+pub fn moved(set: &[(&'static str, Value)], wrong: impl Fn(&mut Rig), expected: Moved) {
     for cut in [0, 1, 7] {
         let mut rig = Rig::new(set);
         rig.cut = cut;
@@ -406,21 +406,21 @@ fn what_rfc_9113_forbids_besides() {
     }
 }
 
-fn window(stream: u32, by: u32) -> Vec<u8> {
+pub fn window(stream: u32, by: u32) -> Vec<u8> {
     frame(WINDOW_UPDATE, 0, stream, &by.to_be_bytes())
 }
 
-fn initial_window(size: u32) -> Vec<u8> {
+pub fn initial_window(size: u32) -> Vec<u8> {
     frame(SETTINGS, 0, 0, &[&[0, 4][..], &size.to_be_bytes()].concat())
 }
 
 /// DATA without END_STREAM of so many bytes in all.
-fn bulk(stream: u32, bytes: usize) -> Vec<u8> {
+pub fn bulk(stream: u32, bytes: usize) -> Vec<u8> {
     let piece = |at: usize| data(stream, 0, &vec![b'x'; (bytes - at).min(16_384)]);
     (0..bytes).step_by(16_384).flat_map(piece).collect()
 }
 
-const FLOW_CONTROL: &str = "tawon_h2_protocol_errors_total{flow_control}";
+pub const FLOW_CONTROL: &str = "tawon_h2_protocol_errors_total{flow_control}";
 
 #[test]
 fn windows_that_are_overstepped_or_made_too_wide() {
@@ -556,7 +556,7 @@ fn content_lengths_that_are_not_the_contents() {
         |stream: u32, flags: u8, length: &str| headers(stream, flags, &[POST, &[("content-length", length)]].concat());
     let answered = |status: &str, length: &str| headers(3, 0, &[(":status", status), ("content-length", length)]);
     for (length, times) in
-        [("5", 0.0), ("4", 1.0), ("6", 1.0), ("0", 1.0), ("five", 0.0), ("99999999999999999999", 0.0)]
+        [("5", 0.0), ("4", 1.0), ("6", 1.0), ("0", 1.0), ("five", 1.0), ("99999999999999999999", 0.0)]
     {
         let expected: Moved = if times > 0.0 { Box::leak(Box::new([(NAME, times)])) } else { &[] };
         // Padding is no content.

@@ -17,6 +17,7 @@ mod flows_slices;
 mod h2;
 mod h2_captures;
 mod h2_counters;
+mod h2_violations;
 mod headers;
 mod hpack;
 mod pfcp;

@@ -23,6 +23,10 @@ pub struct Core {
     pub started: bool,
     /// Whether the connection's preface was seen.
     pub preface: bool,
+    /// Whether it stood at the first byte of a flow whose start was seen: nothing opened a stream before it.
+    pub direct: bool,
+    /// Whether a frame that may have opened a stream could not be read.
+    pub opening_lost: bool,
     /// Whether the first byte seen is taken for a boundary.
     pub aligned: bool,
     /// Which direction the client sends in, once it is known.
@@ -153,6 +157,8 @@ impl Core {
             groups: Vec::new(),
             started: false,
             preface: false,
+            direct: false,
+            opening_lost: false,
             aligned: false,
             client: None,
             failed: false,
@@ -172,6 +178,15 @@ impl Core {
     /// Whether either direction was shown to be HTTP/2.
     pub fn proven(&self) -> bool {
         self.dirs.iter().any(|dir| dir.proven)
+    }
+
+    /// Whether every stream that either end has opened so far is known.
+    pub fn knows_openings(&self) -> bool {
+        let upgraded = self.upgrade.requested();
+        (self.direct || upgraded)
+            && !self.failed
+            && !self.opening_lost
+            && self.dirs.iter().all(|dir| !dir.gapped && (!dir.late || upgraded))
     }
 
     /// Bytes that it holds beside its place in the table.

@@ -24,7 +24,10 @@ pub struct Draft {
     pub encoded: bool,
     /// None where there is none, or none that can be told.
     pub content_length: Option<u64>,
-    content_lengths: u32,
+    /// The last content-length, in the way of `length`.
+    said: Option<u64>,
+    /// Whether one of them is none, or several differ.
+    pub invalid_length: bool,
     pub grpc_status: Option<u32>,
     /// grpc-message as it stood, still percent-encoded.
     pub grpc_message: Vec<u8>,
@@ -228,10 +231,10 @@ impl Draft {
             }
             names::CONTENT_ENCODING => self.encoded |= !raw.eq_ignore_ascii_case(b"identity"),
             names::CONTENT_LENGTH => {
-                let length = decimal(raw);
-                let agrees = self.content_lengths == 0 || self.content_length == length;
-                self.content_length = length.filter(|_| agrees);
-                self.content_lengths += 1;
+                let length = length(raw);
+                self.invalid_length |= length.is_none() || self.said.is_some() && self.said != length;
+                self.said = length.or(self.said);
+                self.content_length = length.filter(|&length| !self.invalid_length && length < u64::MAX);
             }
             names::GRPC_STATUS => self.grpc_status = std::str::from_utf8(raw).ok().and_then(|text| text.parse().ok()),
             names::GRPC_MESSAGE if !self.has_grpc_message => {
@@ -272,11 +275,23 @@ impl Visitor for Writer<'_> {
     }
 }
 
-/// A number of decimal digits and nothing else.
+/// A content-length: decimal digits and nothing else, or a list of the same number, which RFC 9110 section
+/// 8.6 lets pass. `u64::MAX` where it is that or more.
+fn length(text: &[u8]) -> Option<u64> {
+    if let Some(length) = decimal(text) {
+        return Some(length);
+    }
+    // RFC 9113 section 8.2.1: no value begins or ends with white space.
+    let bare = text.trim_ascii().len() == text.len();
+    let mut members = text.split(|&byte| byte == b',').map(|member| decimal(member.trim_ascii()));
+    let first = members.next().flatten().filter(|_| bare)?;
+    members.all(|member| member == Some(first)).then_some(first)
+}
+
 fn decimal(text: &[u8]) -> Option<u64> {
-    let digit = |&byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
-    (!text.is_empty()).then_some(())?;
-    text.iter().try_fold(0u64, |all, byte| all.checked_mul(10)?.checked_add(digit(byte)?))
+    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let add = |all: u64, &byte: &u8| all.saturating_mul(10).saturating_add(u64::from(byte - b'0'));
+    digits.then(|| text.iter().fold(0, add))
 }
 
 const TEXT: u8 = 1;

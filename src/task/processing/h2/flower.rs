@@ -24,6 +24,7 @@ impl Link<'_, '_> {
     /// A header block cannot be decoded: bytes of it were lost or refused. `header` is that of its
     /// HEADERS frame where that is all that is missing to open the stream.
     pub fn lose_block(&mut self, header: Option<Header>, why: Missing) {
+        self.core.opening_lost = true;
         self.happen(What::Lost { header, why });
     }
 

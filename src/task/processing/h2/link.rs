@@ -29,7 +29,10 @@ impl Frames for Link<'_, '_> {
             }
             dir.late = proof == Proof::Frames { first: false };
         }
-        if matches!(proof, Proof::Preface { .. }) && !self.core.dirs[self.dir].begun {
+        if let Proof::Preface { first } = proof
+            && !self.core.dirs[self.dir].begun
+        {
+            self.core.direct = first && self.core.started && !self.core.dirs[self.dir].gapped;
             self.core.dirs[self.dir].gapped = false;
             self.core.preface = true;
             if self.core.client.is_none() {
@@ -78,6 +81,7 @@ impl Frames for Link<'_, '_> {
         match kind.names_stream() {
             Some(true) if header.stream == 0 => {
                 meters.zero_stream[slot(kind)].inc();
+                self.core.opening_lost |= kind == Type::PUSH_PROMISE;
                 // Its block is decoded nevertheless: the encoder's table went on with it.
                 if !carries_block || length == 0 {
                     return self.refuse(header);
@@ -306,9 +310,12 @@ impl Link<'_, '_> {
 
     /// A frame that begins a block was refused without reading it.
     fn refuse(&mut self, header: &Header) -> Action {
-        if matches!(header.kind, Type::HEADERS | Type::PUSH_PROMISE) && !header.has(flag::END_HEADERS) {
-            self.assemble(header, true);
-            self.lose_block(None, Missing::Malformed);
+        if matches!(header.kind, Type::HEADERS | Type::PUSH_PROMISE) {
+            self.core.opening_lost = true;
+            if !header.has(flag::END_HEADERS) {
+                self.assemble(header, true);
+                self.lose_block(None, Missing::Malformed);
+            }
         }
         self.core.dirs[self.dir].refused = true;
         Action::Skip

@@ -169,6 +169,7 @@ impl Link<'_, '_> {
             self.shared.meters.duplicate(0, false);
             return false;
         }
+        self.check_said_length();
         self.take_head(index, 0);
         self.shared.streams.at_mut(index).sides[0].ended = true;
         true
@@ -177,7 +178,12 @@ impl Link<'_, '_> {
     /// HEADERS: a head, an interim response or trailers.
     fn message(&mut self, header: &Header) -> bool {
         let side = usize::from(self.part() == Part::Response);
-        let Some(index) = self.stream(header.stream, side == 0) else { return false };
+        let Some(index) = self.stream(header.stream, side == 0) else {
+            // A stream that this end may not open is open for it all the same.
+            let ids = &self.core.ids[usize::from(header.stream.is_multiple_of(2))];
+            self.core.opening_lost |= ids.never_opened(header.stream);
+            return false;
+        };
         let end = header.has(flag::END_STREAM);
         let draft = &self.shared.draft;
         let stream = self.shared.streams.at_mut(index);
@@ -240,6 +246,7 @@ impl Link<'_, '_> {
 
     /// Counts a head that lacks what every head has (sections 8.3.1, 8.3.2).
     fn check_head(&self, side: usize) {
+        self.check_said_length();
         let draft = &self.shared.draft;
         let has = |tag: names::Tag| draft.pseudo & 1 << tag != 0;
         let whole = match side {
@@ -252,6 +259,14 @@ impl Link<'_, '_> {
         };
         if !whole && draft.unknown == 0 && draft.missing.is_none() && draft.fields > 0 && !draft.wrong_pseudo {
             self.shared.meters.violation(Violation::MissingPseudo);
+        }
+    }
+
+    /// Counts a head whose content-length is none (RFC 9110 section 8.6), or says several.
+    fn check_said_length(&self) {
+        let draft = &self.shared.draft;
+        if draft.invalid_length && draft.missing != Some(Missing::Malformed) {
+            self.shared.meters.violation(Violation::ContentLength);
         }
     }
 
@@ -298,6 +313,9 @@ impl Link<'_, '_> {
             // A frame that was refused for its length has an end and a length nevertheless.
             let stream = self.stream_of_data(header.stream).filter(|_| !refused || header.length > 0);
             data.stream = stream;
+            if stream.is_none() && !refused {
+                self.refuse_idle(header.stream);
+            }
             if let Some(index) = stream {
                 let stream = self.shared.streams.at_mut(index);
                 let message = &mut stream.sides[side];
@@ -397,6 +415,8 @@ impl Link<'_, '_> {
             self.shared.meters.multipart_failure.inc();
         }
         message.ended = true;
+        let id = self.shared.streams.at(index).id;
+        self.core.dirs[self.dir].window.ended(id);
         self.check_length(index, side);
         if self.shared.streams.at(index).sides.iter().all(|side| side.over()) {
             self.close(index, How::InOrder);

@@ -34,8 +34,7 @@ impl Link<'_, '_> {
 
     /// The stream of a DATA frame, which opens none but those whose opening was missed.
     pub fn stream_of_data(&mut self, id: u32) -> Option<u32> {
-        let from_opener = self.core.client.is_some_and(|client| (client == self.dir) != id.is_multiple_of(2));
-        self.find_or_open(id, false, from_opener)
+        self.find_or_open(id, false, self.opens(id))
     }
 
     fn find_or_open(&mut self, id: u32, opens: bool, same: bool) -> Option<u32> {
@@ -54,6 +53,23 @@ impl Link<'_, '_> {
         }
         ids.open(id, opens);
         Some(self.open(id, place))
+    }
+
+    /// Whether this direction's end is the one that opens such streams.
+    fn opens(&self, id: u32) -> bool {
+        self.core.client.is_some_and(|client| (client == self.dir) != id.is_multiple_of(2))
+    }
+
+    /// Counts a frame of a stream that is certainly idle (section 5.1): all that this end has opened was
+    /// seen, and this stream was not opened. Of the other end nobody can say it: its frame may only have
+    /// been read before the one that opened the stream. Says whether it was so.
+    pub fn refuse_idle(&self, id: u32) -> bool {
+        let ids = &self.core.ids[usize::from(id.is_multiple_of(2))];
+        let idle = self.opens(id) && ids.never_opened(id) && self.core.knows_openings();
+        if idle {
+            self.shared.meters.violation(Violation::StreamId);
+        }
+        idle
     }
 
     /// Whether a frame of this stream would open it.
@@ -114,14 +130,11 @@ impl Link<'_, '_> {
 
     /// RST_STREAM (RFC 9113 section 6.4). Says whether it was of use.
     pub fn rst_stream(&mut self, id: u32) -> bool {
-        let from_opener = self.core.client.is_some_and(|client| (client == self.dir) != id.is_multiple_of(2));
-        let ids = &self.core.ids[usize::from(id.is_multiple_of(2))];
-        if from_opener && self.shared.streams.find(self.core.flow, id).is_none() && ids.never_opened(id) {
-            // Section 6.4: a stream that nobody opened cannot be reset.
-            self.shared.meters.violation(Violation::StreamId);
+        if self.refuse_idle(id) {
             return false;
         }
-        let Some(index) = self.find_or_open(id, false, from_opener) else { return false };
+        self.core.dirs[self.dir].window.ended(id);
+        let Some(index) = self.find_or_open(id, false, self.opens(id)) else { return false };
         self.close(index, How::RstStream);
         true
     }

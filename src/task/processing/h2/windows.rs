@@ -23,6 +23,10 @@ pub struct Window {
     suspects: Vec<Suspect>,
     /// Whether a WINDOW_UPDATE was for a stream that is not tracked yet.
     lost: bool,
+    /// What WINDOW_UPDATE added to any one stream, at most.
+    widest: i64,
+    /// How many more SETTINGS are judged.
+    looks: u8,
 }
 
 /// A window that seems to have been trespassed.
@@ -42,8 +46,10 @@ struct Suspect {
 enum What {
     /// More was sent than the window allowed (section 6.9.1).
     Sent,
-    /// The window was made wider than it may be.
+    /// WINDOW_UPDATE made the window wider than it may be (section 6.9.1).
     Widened,
+    /// SETTINGS_INITIAL_WINDOW_SIZE did (section 6.9.2), if the stream could still send.
+    Adjusted,
 }
 
 impl Window {
@@ -56,6 +62,8 @@ impl Window {
             unacknowledged: 0,
             suspects: Vec::new(),
             lost: false,
+            widest: 0,
+            looks: LOOKS,
         }
     }
 
@@ -86,6 +94,7 @@ impl Window {
     fn sent(&mut self, stream: u32, length: u32, credit: i64, judged: bool, at: Instant) {
         if !self.suspects.is_empty() {
             self.clear(What::Widened, length.into(), |of| of == stream);
+            self.clear(What::Adjusted, length.into(), |of| of == stream);
         }
         if judged && credit < 0 {
             self.suspect(Suspect { stream, what: What::Sent, excess: -credit, frames: 1, at });
@@ -97,6 +106,15 @@ impl Window {
         self.clear(What::Sent, by.into(), |of| of == stream);
         if judged && credit > LARGEST {
             self.suspect(Suspect { stream, what: What::Widened, excess: credit - LARGEST, frames: 1, at });
+        }
+    }
+
+    /// Takes note that the sender has ended or reset a stream: it may have been before a change of SETTINGS
+    /// reached it, and such a stream has no window any more.
+    #[inline]
+    pub fn ended(&mut self, stream: u32) {
+        if !self.suspects.is_empty() {
+            self.clear(What::Adjusted, i64::MAX, |of| of == stream);
         }
     }
 
@@ -186,6 +204,9 @@ impl Link<'_, '_> {
             window.credit = window.credit.saturating_add(by.into());
             return window.widened(0, by, window.credit, judged, at);
         }
+        if self.refuse_idle(id) {
+            return;
+        }
         let Some(client) = self.core.client else {
             self.core.dirs[other].window.lost = true;
             return;
@@ -197,6 +218,7 @@ impl Link<'_, '_> {
                 *credit = credit.saturating_add(by.into());
                 let (credit, judged) = (*credit, judged && !stream.joined && !stream.gap);
                 let window = &mut self.core.dirs[other].window;
+                window.widest = window.widest.max(credit);
                 window.widened(id, by, window.least.saturating_add(credit), judged, at);
             }
             None if self.may_open(id, false) => self.core.dirs[other].window.lost = true,
@@ -206,7 +228,40 @@ impl Link<'_, '_> {
 
     /// SETTINGS of this direction: the other one's streams begin with `size` bytes.
     pub fn initial_window(&mut self, size: Option<u32>) {
-        self.core.dirs[1 - self.dir].window.initial(size);
+        let window = &mut self.core.dirs[1 - self.dir].window;
+        window.initial(size);
+        if let Some(size) = size.map(i64::from)
+            && size + window.widest > LARGEST
+        {
+            self.adjust(size);
+        }
+    }
+
+    /// The windows of the other direction's streams begin with `size` bytes now, those of open streams too.
+    fn adjust(&mut self, size: i64) {
+        let judged = self.core.knows_windows();
+        let (other, at) = (1 - self.dir, self.now.at);
+        let Some(side) = self.core.client.filter(|_| judged).map(|client| usize::from(client != other)) else {
+            return;
+        };
+        let window = &mut self.core.dirs[other].window;
+        let Some(looks) = window.looks.checked_sub(1) else { return };
+        (window.looks, window.widest) = (looks, 0);
+        let mut next = self.shared.streams.oldest_of(&self.core.own);
+        while let Some(index) = next {
+            let stream = self.shared.streams.at(index);
+            next = stream.next_of_connection();
+            // What was promised has no window before its response begins.
+            if stream.joined || stream.gap || stream.pushed || stream.sides[side].over() {
+                continue;
+            }
+            let credit = stream.credit[side];
+            window.widest = window.widest.max(credit);
+            let excess = credit.saturating_add(size) - LARGEST;
+            if excess > 0 {
+                window.suspect(Suspect { stream: stream.id, what: What::Adjusted, excess, frames: 1, at });
+            }
+        }
     }
 
     /// This direction has acknowledged the other's SETTINGS.
@@ -223,3 +278,6 @@ const LARGEST: i64 = (1 << 31) - 1;
 const GRACE: Duration = Duration::from_secs(2);
 /// Suspicions per direction.
 const SUSPECTS: usize = 64;
+/// SETTINGS for which a direction's streams are gone through: only those that look like too much are, and the
+/// first of them should have ended the connection.
+const LOOKS: u8 = 64;
