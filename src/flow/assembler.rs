@@ -155,7 +155,7 @@ impl Assembler {
         Assembler {
             select,
             limits,
-            flows: Table::default(),
+            flows: Flows::with_room(limits.flows),
             fragments: Fragments::default(),
             held: 0,
             holes: VecDeque::new(),

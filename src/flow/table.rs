@@ -72,6 +72,19 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher + Default> Defau
     }
 }
 
+impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher + Default> Table<K, V, LISTS, S> {
+    /// With room for so many entries, as far as `ROOM` goes: growing to that many moves none of them. What is
+    /// not used takes addresses, but no memory.
+    pub fn with_room(entries: usize) -> Self {
+        let mut table = Table::default();
+        let entries = entries.min(ROOM / size_of::<Option<Entry<K, V>>>().max(1));
+        // Without it the table grows as it must.
+        let _ = table.slots.try_reserve_exact(entries);
+        let _ = table.links.try_reserve_exact(entries);
+        table
+    }
+}
+
 impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LISTS, S> {
     /// What one entry takes in bytes, its share of the index included.
     pub const ENTRY_BYTES: usize = size_of::<Option<Entry<K, V>>>() + size_of::<Link>() + Index::ENTRY_BYTES;
@@ -315,6 +328,8 @@ fn is<K: PartialEq, V>(slots: &[Option<Entry<K, V>>], at: u32, key: &K) -> bool 
     slots.get(at as usize).and_then(Option::as_ref).is_some_and(|entry| entry.key == *key)
 }
 
+/// Bytes of slots that are reserved at most.
+const ROOM: usize = 64 << 20;
 /// No slot.
 const NONE: u32 = u32::MAX;
 
@@ -324,6 +339,19 @@ mod tests {
 
     fn keys(table: &mut Table<u32, &'static str, 2>, list: usize) -> Vec<u32> {
         std::iter::from_fn(|| table.pop_oldest(list).map(|(key, _)| key)).collect()
+    }
+
+    #[test]
+    fn growing_into_the_room_that_was_asked_for_moves_nothing() {
+        let mut table = Table::<u32, u64>::with_room(1000);
+        table.insert(0, 7, 0);
+        let at = std::ptr::from_ref(table.get(&0).unwrap());
+        for key in 1..1000 {
+            table.insert(key, 8, 0);
+        }
+        assert_eq!(std::ptr::from_ref(table.get(&0).unwrap()), at);
+        // More than can be had is no reason to fail.
+        assert!(Table::<u32, u64>::with_room(usize::MAX).is_empty());
     }
 
     #[test]

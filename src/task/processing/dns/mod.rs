@@ -13,6 +13,7 @@ use super::parse::{Counts, Status};
 use super::streams::{Streams, When};
 use crate::flow::Direction;
 use crate::flow::assembler::{Limits, Select};
+use crate::flow::seeded::Seeded;
 use crate::flow::table::Table;
 use crate::pipeline::{End, Event, Next, Task};
 use crate::task::record::Chunk;
@@ -61,7 +62,7 @@ struct Parser {
     ports: Box<[u16]>,
     counts: Counts,
     /// What TCP streams hold of messages that are not whole, by flow and direction.
-    open: Table<(u64, Direction), Messages>,
+    open: Table<(u64, Direction), Messages, 1, Seeded>,
     evicted: prometheus::IntCounter,
 }
 

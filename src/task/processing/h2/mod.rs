@@ -160,7 +160,7 @@ impl Connections {
             dates: json::Dates::new(),
         };
         Connections {
-            table: Table::default(),
+            table: Flows::with_room(shared.config.max_flows),
             shared,
             held: 0,
             expired_at: Instant(0),

@@ -18,6 +18,7 @@ use super::parse::{Counts, Status};
 use super::streams::{Streams, When};
 use crate::decode::tls::{Alert, Certificates, ClientHello, Handshake, ServerHello, content, fingerprint, handshake};
 use crate::flow::assembler::{Limits, Select};
+use crate::flow::seeded::Seeded;
 use crate::flow::table::Table;
 use crate::pipeline::{End, Event, Next, Task};
 use crate::task::record::{Chunk, Direction, Net};
@@ -54,7 +55,7 @@ struct TlsTask {
 
 /// What is known of each flow, bounded in number and in bytes.
 struct Flows {
-    table: Table<u64, Flow>,
+    table: Table<u64, Flow, 1, Seeded>,
     /// Bytes that all flows keep of unfinished records and messages.
     held: usize,
     max_held: usize,
@@ -109,7 +110,7 @@ impl Flows {
     fn new(context: &Context) -> Flows {
         let of_table = ["tlsheaders"];
         Flows {
-            table: Table::default(),
+            table: Table::with_room(MAX_FLOWS),
             held: 0,
             max_held: MAX_HELD.min(context.memory as usize / 4),
             output: Output { counts: Counts::new(&context.metrics, "tlsheaders_parse_total"), scratch: Vec::new() },
@@ -164,7 +165,7 @@ impl Flows {
     }
 
     fn show(&mut self) {
-        let bytes = self.table.len() * Table::<u64, Flow>::ENTRY_BYTES + self.held;
+        let bytes = self.table.len() * Table::<u64, Flow, 1, Seeded>::ENTRY_BYTES + self.held;
         let now = (self.table.len() as i64, bytes as i64);
         self.entries.add(now.0 - self.shown.0);
         self.bytes.add(now.1 - self.shown.1);

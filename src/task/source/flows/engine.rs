@@ -57,7 +57,7 @@ impl Engine {
     pub fn new(metrics: &Metrics, limit: usize) -> Engine {
         Engine {
             taps: Taps::default(),
-            table: Table::default(),
+            table: Flows::with_room(limit),
             limit: limit.max(1),
             evictions: 0,
             messages: 0,
@@ -148,7 +148,7 @@ impl Engine {
 
     /// All directives have gone and the programs are unloaded: nothing is open any more.
     pub fn clear(&mut self) {
-        self.table = Flows::default();
+        self.table = Flows::with_room(self.limit);
         self.works.iter_mut().for_each(Work::forget);
         self.sockets.clear();
         self.unclaimed.clear();
