@@ -13,7 +13,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define COPIED_RECEIVE_RESET 2
 #define COPIED_DESTROY_SOCK 3
 
-/* Since 5.5, where the kernel lets trampolines be made: whoever accepts, by whatever way. First, since a kernel
+/* Since 5.12, where the kernel lets trampolines be made: whoever accepts, by whatever way. First, since a kernel
  * that does not then says so before it has looked at anything else. */
 SEC("fexit/inet_csk_accept")
 int tawon_csk_accept(__u64 *ctx)

@@ -3,7 +3,7 @@
 
 use super::loader::Hooks;
 use crate::kernel::abi;
-use crate::kernel::features::PREEMPTIBLE;
+use crate::kernel::features::{PREEMPTIBLE, SLEEPERS_RETURN};
 use crate::kernel::load::{Plan, Variant};
 
 pub fn plan(hooks: Hooks) -> &'static Plan {
@@ -132,7 +132,11 @@ static FLOWS: Plan = Plan {
     module: "flows",
     object: abi::FLOWS,
     shared: SHARED,
-    since: &[("tawon_set_state_third", PREEMPTIBLE), ("tawon_set_state_fourth", PREEMPTIBLE)],
+    since: &[
+        ("tawon_csk_accept", SLEEPERS_RETURN),
+        ("tawon_set_state_third", PREEMPTIBLE),
+        ("tawon_set_state_fourth", PREEMPTIBLE),
+    ],
     variants: &[
         Variant {
             name: "fexit and sock_send_length",

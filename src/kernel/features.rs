@@ -14,6 +14,10 @@ pub fn release() -> (u32, u32) {
 /// From here on a task may give way to another in the middle of a tracing program.
 pub const PREEMPTIBLE: (u32, u32) = (7, 0);
 
+/// From here on a task may sleep in a function with fexit, as in accept(2), while that is taken away: before, it
+/// could return to memory that was freed.
+pub const SLEEPERS_RETURN: (u32, u32) = (5, 12);
+
 /// What is known without loading anything.
 pub struct Features {
     pub release: String,

@@ -41,6 +41,27 @@ fn a_connection_whose_accept_was_not_seen_is_whose_closes_it() {
     }
 }
 
+#[test]
+fn whoever_sleeps_in_accept_outlives_the_agent() {
+    let name = worker::name("ts");
+    let agent = Agent::start(&directive("{}", &[&name]));
+    let mut worker = Worker::start(&name, &["serve", "127.0.0.1:0", "2", "5"]);
+    let port = worker.numbers()[0] as u16;
+    let exchange = || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        std::io::copy(&mut stream, &mut std::io::sink()).unwrap()
+    };
+    assert_eq!(exchange(), 5);
+    agent.until("the end", |records| count(records, "ended") == 1);
+    let status = format!("/proc/{}/status", worker.pid());
+    agent.wait("it sleeps", || std::fs::read_to_string(&status).unwrap().contains("State:\tS"));
+    // What was on its way into accept(2) is taken away under it.
+    agent.stop();
+    assert_eq!(exchange(), 5);
+    worker.end();
+}
+
 /// Accepted by a parent, used by its child, closed by the child's end.
 fn passed(how: &str) {
     let name = worker::name("tp");
