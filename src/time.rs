@@ -126,8 +126,8 @@ fn civil(days: i64) -> (i64, u32, u32) {
 }
 
 const NANOS: u64 = 1_000_000_000;
-/// 00 to 99.
-static PAIRS: [[u8; 2]; 100] = {
+/// 00 to 99 in digits.
+pub static PAIRS: [[u8; 2]; 100] = {
     let mut pairs = [[0; 2]; 100];
     let mut at = 0;
     while at < 100 {

@@ -103,12 +103,8 @@ impl Modules {
             let attached = module.attached().any(|attached| attached == name);
             metrics.attached.with_label_values(&[hooks.name(), name]).set(attached.into());
         }
-        let state = &mut self.0[hooks as usize];
-        *state = State::Loaded(Box::new(Loaded { module, counts, programs }));
-        match state {
-            State::Loaded(loaded) => Ok(loaded),
-            _ => Err(unusable(hooks, "keep the programs", "they are not there")),
-        }
+        self.0[hooks as usize] = State::Loaded(Box::new(Loaded { module, counts, programs }));
+        self.loaded(hooks).ok_or_else(|| unusable(hooks, "keep the programs", "they are not there"))
     }
 
     /// Lets the links of a source go; `Done::Detached` follows.

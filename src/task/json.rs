@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use base64_simd::STANDARD;
 
 use crate::decode::padded::Padded;
+use crate::time::PAIRS;
 
 /// Appends one object.
 #[inline]
@@ -212,7 +213,7 @@ fn long_number(out: &mut Vec<u8>, value: u64) {
 }
 
 /// The digits of a number below 10^8, with zeros before it.
-fn eight_digits(value: u32) -> [u8; 8] {
+pub fn eight_digits(value: u32) -> [u8; 8] {
     let (high, low) = (value / 10_000, value % 10_000);
     let [[a, b], [c, d], [e, f], [g, h]] =
         [high / 100, high % 100, low / 100, low % 100].map(|two| *pair(u64::from(two)));
@@ -231,16 +232,6 @@ pub fn nine_digits(out: &mut Vec<u8>, value: u32) {
 fn pair(value: u64) -> &'static [u8; 2] {
     &PAIRS[value as usize % PAIRS.len()]
 }
-
-const PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[0; 2]; 100];
-    let mut at = 0;
-    while at < pairs.len() {
-        pairs[at] = [b'0' + at as u8 / 10, b'0' + at as u8 % 10];
-        at += 1;
-    }
-    pairs
-};
 
 /// Bytes between quotes that need no escaping.
 pub fn plain(out: &mut Vec<u8>, value: &[u8]) {

@@ -189,6 +189,20 @@ pub(super) const fn enough(fields: &[Field]) -> Option<usize> {
     Some(octets)
 }
 
+/// Whether a value has the octets that its fields take.
+pub fn suffices(fields: &'static [Field], value: &[u8]) -> bool {
+    walk(fields, value, &mut Ignore).is_ok()
+}
+
+struct Ignore;
+
+impl<'a> Visit<'a> for Ignore {
+    fn field(&mut self, _: &'static Label, _: Value<'a>) {}
+    fn list(&mut self, _: &'static Label) {}
+    fn item(&mut self, _: Value<'a>) {}
+    fn end(&mut self) {}
+}
+
 struct Walk<'a> {
     reader: Reader<'a>,
     /// The octets of flags so far, the first lowest.
@@ -473,19 +487,12 @@ mod tests {
 
     #[test]
     fn where_octets_suffice_whatever_they_are_every_walk_ends_well() {
-        struct Ignore;
-        impl<'a> Visit<'a> for Ignore {
-            fn field(&mut self, _: &'static Label, _: Value<'a>) {}
-            fn list(&mut self, _: &'static Label) {}
-            fn item(&mut self, _: Value<'a>) {}
-            fn end(&mut self) {}
-        }
         let mut count = 0;
         for definition in (0..=u16::MAX).filter_map(definition) {
             let (Body::Fields(fields), Some(octets)) = (&definition.body, definition.enough) else { continue };
             count += 1;
             for fill in 0..=u8::MAX {
-                let ends = |length: usize| walk(fields, &[fill; 64][..length], &mut Ignore).is_ok();
+                let ends = |length: usize| suffices(fields, &[fill; 64][..length]);
                 assert!((octets..64).all(ends), "{}", definition.name);
                 assert!(octets == 0 || !ends(octets - 1), "{}", definition.name);
             }

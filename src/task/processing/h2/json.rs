@@ -6,6 +6,8 @@ use std::cell::Cell;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::task::json::eight_digits;
+pub use crate::task::json::number as decimal;
 use crate::time::Timestamp;
 
 /// Appends `"name":"text"`, or `"nameBase64":"..."` where the bytes are not UTF-8. Says which, and
@@ -97,37 +99,6 @@ pub fn escaped(out: &mut Vec<u8>, name: &str, text: &[u8]) {
     out.push(b'"');
     out.extend_from_slice(text);
     out.push(b'"');
-}
-
-/// Appends a number in decimal.
-#[inline]
-pub fn decimal(out: &mut Vec<u8>, value: u64) {
-    if value >= EIGHT {
-        return long_decimal(out, value);
-    }
-    let digits = u64::from_be_bytes(eight_digits(value as u32));
-    // The last digit stays, zero or not.
-    let zeros = ((digits ^ u64::from_be_bytes([b'0'; 8]) | 1).leading_zeros() / 8) as usize;
-    let length = out.len() + 8 - zeros;
-    out.extend_from_slice(&(digits << (8 * zeros)).to_be_bytes());
-    out.truncate(length);
-}
-
-#[cold]
-fn long_decimal(out: &mut Vec<u8>, value: u64) {
-    decimal(out, value / EIGHT);
-    out.extend_from_slice(&eight_digits((value % EIGHT) as u32));
-}
-
-/// A number below 10^8, with zeros before it.
-#[inline]
-fn eight_digits(value: u32) -> [u8; 8] {
-    let (high, low) = (value / 10_000, value % 10_000);
-    let mut digits = [0; 8];
-    for (pair, value) in digits.as_chunks_mut::<2>().0.iter_mut().zip([high / 100, high % 100, low / 100, low % 100]) {
-        *pair = PAIRS[value as usize % 100];
-    }
-    digits
 }
 
 /// Writes times. It keeps the last second as text, which most times share with the one before.
@@ -328,17 +299,6 @@ const SMALLEST: usize = 512;
 const NANOS: u64 = 1_000_000_000;
 /// Of `2026-11-22T16:00:00.`
 const SECOND: usize = 20;
-const EIGHT: u64 = 100_000_000;
-/// 00 to 99.
-static PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[0; 2]; 100];
-    let mut at = 0;
-    while at < 100 {
-        pairs[at] = [b'0' + (at / 10) as u8, b'0' + (at % 10) as u8];
-        at += 1;
-    }
-    pairs
-};
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 #[cfg(test)]

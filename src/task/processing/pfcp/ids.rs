@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::decode::Error;
-use crate::decode::pfcp::layout::{Field, Label, Value, Visit, walk};
+use crate::decode::pfcp::layout::{Field, Label, Value, Visit, suffices, walk};
 use crate::decode::pfcp::{Body, Ie, Ies, MAX_DEPTH, Message};
 
 /// The ids of one message.
@@ -79,7 +79,7 @@ impl<'a> Gather<'a, '_> {
                     }
                     NODE_ID | F_SEID | CAUSE if depth == 1 => self.of_message(ie, fields),
                     _ if definition.enough.is_some_and(|octets| octets <= ie.value.len()) => {}
-                    _ => self.sound &= walk(fields, ie.value, &mut Ignore).is_ok(),
+                    _ => self.sound &= suffices(fields, ie.value),
                 },
                 Body::Opaque => {}
             }
@@ -155,16 +155,6 @@ impl<'a> Visit<'a> for Find<'a> {
         }
     }
 
-    fn list(&mut self, _: &'static Label) {}
-    fn item(&mut self, _: Value<'a>) {}
-    fn end(&mut self) {}
-}
-
-/// Looks only whether the octets suffice.
-struct Ignore;
-
-impl<'a> Visit<'a> for Ignore {
-    fn field(&mut self, _: &'static Label, _: Value<'a>) {}
     fn list(&mut self, _: &'static Label) {}
     fn item(&mut self, _: Value<'a>) {}
     fn end(&mut self) {}
