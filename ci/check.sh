@@ -171,7 +171,7 @@ gate_deny() {
 gate_bpf() {
     local headers clang source object
     check "build" cargo build --locked
-    headers=$(find target/debug/build -path '*/libbpf-sys-*/out/include/bpf/bpf_helpers.h' -printf '%h\n' | head -n 1)
+    headers=$(find target/debug/build -path '*/libbpf-sys-*/out/include/bpf/bpf_helpers.h' -printf '%h\n' -quit)
     [ ! -e /sys/kernel/btf/vmlinux ] || check "kernel types" scripts/vmlinux.sh check
     mkdir -p target/bpf
     for clang in $(seq -f 'clang-%.0f' 14 30); do
@@ -186,12 +186,16 @@ gate_bpf() {
     done
 }
 
+# What readelf says is taken whole: under pipefail, a grep that leaves at its first match may fail the reader before it.
 licensed() {
-    if readelf -SW "$1" | grep -q ' license '; then
-        readelf -p license "$1" | grep -q 'Dual BSD/GPL'
+    local sections licence
+    sections=$(readelf -SW "$1") || return
+    if [[ $sections == *' license '* ]]; then
+        licence=$(readelf -p license "$1")
+        [[ $licence == *'Dual BSD/GPL'* ]]
     else
         # An object without programs needs none.
-        ! readelf -SW "$1" | grep -qE ' (raw_)?tp|uprobe|fentry|kprobe|iter|socket|cgroup'
+        [[ ! $sections =~ \ (raw_tp|tp|uprobe|fentry|fexit|kprobe|iter|socket|cgroup) ]]
     fi
 }
 

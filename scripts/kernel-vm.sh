@@ -56,7 +56,7 @@ fetch() {
         dpkg-deb -x "$file" "$at/root"
     done
     # Below /boot, or in newer packages beside the modules.
-    cp "$(find "$at/root" -type f -name 'vmlinuz*' | head -n 1)" "$at/vmlinuz"
+    cp "$(find "$at/root" -type f -name 'vmlinuz*' -print -quit)" "$at/vmlinuz"
     modules "$at"
     rm -rf "$at/root" "$at/packages" "$KERNELS/apt/$suite"
     echo "${packages[*]}" >"$at/complete"
@@ -98,7 +98,7 @@ newest() {
 # Keeps the modules wanted and what they need, unpacked, with a modules.dep for modprobe.
 modules() {
     local at=$1 tree release name
-    tree=$(find "$at/root" -type d -path '*/lib/modules/*' -print -prune | head -n 1)
+    tree=$(find "$at/root" -type d -path '*/lib/modules/*' -print -quit)
     release=$(basename "$tree")
     echo "$release" >"$at/release"
     find "$tree" -name '*.ko.xz' -exec xz -d {} +
