@@ -13,9 +13,10 @@ pub struct Datagrams {
     /// Whether a record of DTLS has been seen.
     matched: bool,
     done: bool,
-    begun: Option<Begun>,
+    /// Boxed, since few associations have fragments and every flow has room for either kind.
+    begun: Option<Box<Begun>>,
     /// Room of a message that was given up, so that the fragments of many cost no more than their bytes.
-    spare: Option<Begun>,
+    spare: Option<Box<Begun>>,
 }
 
 /// The message whose fragments are being put together.

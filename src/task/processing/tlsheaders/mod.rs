@@ -4,6 +4,7 @@
 
 mod certificate;
 mod datagrams;
+mod fingerprints;
 mod record;
 mod schema;
 mod stream;
@@ -11,6 +12,7 @@ mod stream;
 use prometheus::{IntCounter, IntGauge};
 
 use self::datagrams::Datagrams;
+use self::fingerprints::Fingerprints;
 use self::record::{Body, TlsHeaders};
 pub use self::schema::schema;
 use self::stream::Stream;
@@ -78,8 +80,7 @@ enum Flow {
 /// Where what was found goes.
 struct Output {
     counts: Counts,
-    /// Room for sorting code points.
-    scratch: Vec<u16>,
+    fingerprints: Fingerprints,
 }
 
 impl Task for TlsTask {
@@ -113,7 +114,10 @@ impl Flows {
             table: Table::with_room(MAX_FLOWS),
             held: 0,
             max_held: MAX_HELD.min(context.memory as usize / 4),
-            output: Output { counts: Counts::new(&context.metrics, "tlsheaders_parse_total"), scratch: Vec::new() },
+            output: Output {
+                counts: Counts::new(&context.metrics, "tlsheaders_parse_total"),
+                fingerprints: Fingerprints::new(),
+            },
             entries: context.metrics.gauges("tawon_table_entries").with_label_values(&of_table),
             bytes: context.metrics.gauges("tawon_table_bytes").with_label_values(&of_table),
             evictions: context.metrics.counters("tawon_table_evictions_total").with_label_values(&of_table),
@@ -270,7 +274,7 @@ impl Output {
         Ok(match message.handshake_type {
             handshake::CLIENT_HELLO => {
                 let hello = ClientHello::read(message.body, datagram)?;
-                let (ja3, ja4) = (fingerprint::ja3(&hello), fingerprint::ja4(&hello, &mut self.scratch));
+                let (ja3, ja4) = self.fingerprints.of(&hello);
                 Body::ClientHello { hello, ja3, ja4 }
             }
             handshake::SERVER_HELLO => {
