@@ -1,13 +1,14 @@
 //! The whole offline pipeline, `capture` of a file through `h2` into the null device, beside tshark on the
-//! same file in the same run: requests and bytes per second of processor time, and the ratio. Of the
-//! pipeline, which takes a fraction of a second, it is the median of five runs. Then the most memory
-//! that it has had by each tenth of the file.
+//! same file in the same run: requests and bytes per second, and the ratio, that of processor time too
+//! (the pipeline reads and writes beside its decoding, tshark is one thread). Of the pipeline, which
+//! takes a fraction of a second, it is the median of five runs. Then the most memory that it has had by
+//! each tenth of the file.
 //!
 //! `scripts/h2-captures target/h2-captures` makes the files; TAWON_H2_CAPTURES names another directory.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pinned: what tshark has to tell is a fraction of what a record says.
 const TSHARK: [&str; 14] = [
@@ -31,8 +32,8 @@ fn main() {
     let directory = std::env::var_os("TAWON_H2_CAPTURES")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/h2-captures"), PathBuf::from);
     println!(
-        "{:<14}{:>10}{:>14}{:>12}{:>14}{:>8}  most MiB by each tenth of the file",
-        "capture", "requests", "tawon req/s", "MB/s", "tshark req/s", "ratio"
+        "{:<14}{:>10}{:>14}{:>8}{:>14}{:>8}{:>8}  most MiB by each tenth of the file",
+        "capture", "requests", "tawon req/s", "MB/s", "tshark req/s", "ratio", "of CPU"
     );
     for name in ["h2load.pcap", "stories.pcap", "sbi.pcap"] {
         let file = directory.join(name);
@@ -44,13 +45,14 @@ fn main() {
         runs.sort();
         let (ours, requests) = runs[2];
         let theirs = tshark(&file);
-        let rate = |time: Duration| requests as f64 / time.as_secs_f64();
+        let rate = |took: Took| requests as f64 / took.elapsed.as_secs_f64();
         print!(
-            "{name:<14}{requests:>10}{:>14.0}{:>12.1}{:>14.0}{:>8.1} ",
+            "{name:<14}{requests:>10}{:>14.0}{:>8.1}{:>14.0}{:>8.1}{:>8.1} ",
             rate(ours),
-            meta.len() as f64 / 1e6 / ours.as_secs_f64(),
+            meta.len() as f64 / 1e6 / ours.elapsed.as_secs_f64(),
             rate(theirs),
-            theirs.as_secs_f64() / ours.as_secs_f64()
+            theirs.elapsed.as_secs_f64() / ours.elapsed.as_secs_f64(),
+            theirs.processor.as_secs_f64() / ours.processor.as_secs_f64()
         );
         memory(&file, meta.len()).iter().for_each(|most| print!(" {:.1}", *most as f64 / 1024.0));
         println!();
@@ -94,29 +96,33 @@ fn pipeline(file: &Path) -> Command {
     command
 }
 
-/// Processor time, and how many records were written.
-fn tawon(file: &Path) -> (Duration, u64) {
-    let before = children();
-    let output = pipeline(file).stderr(Stdio::piped()).output().expect("tawon runs");
-    let time = children() - before;
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Took {
+    elapsed: Duration,
+    processor: Duration,
+}
+
+fn took<T>(run: impl FnOnce() -> T) -> (Took, T) {
+    let (before, from) = (children(), Instant::now());
+    let result = run();
+    (Took { elapsed: from.elapsed(), processor: children() - before }, result)
+}
+
+/// What the pipeline took, and how many records were written.
+fn tawon(file: &Path) -> (Took, u64) {
+    let (took, output) = took(|| pipeline(file).stderr(Stdio::piped()).output().expect("tawon runs"));
     let summary = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{summary}");
     let written = summary.split("file written ").nth(1).and_then(|rest| rest.split(',').next());
-    (time, written.and_then(|count| count.trim().parse().ok()).expect("a summary"))
+    (took, written.and_then(|count| count.trim().parse().ok()).expect("a summary"))
 }
 
-fn tshark(file: &Path) -> Duration {
-    let before = children();
-    let status = Command::new("tshark")
-        .arg("-r")
-        .arg(file)
-        .args(TSHARK)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .expect("tshark runs");
+fn tshark(file: &Path) -> Took {
+    let mut command = Command::new("tshark");
+    command.arg("-r").arg(file).args(TSHARK).stdout(Stdio::null()).stderr(Stdio::null());
+    let (took, status) = took(|| command.status().expect("tshark runs"));
     assert!(status.success());
-    children() - before
+    took
 }
 
 /// Processor time of the children that have ended.
