@@ -25,6 +25,24 @@ pub fn open(out: &mut Vec<u8>, head: &str, fill: impl FnOnce(&mut Object<'_>)) {
     out.push(b'}');
 }
 
+/// Begins a member of an object that has one already, or whose bracket the comma becomes.
+#[inline]
+pub fn key<'o>(out: &'o mut Vec<u8>, key: &str) -> &'o mut Vec<u8> {
+    member(out, key, "")
+}
+
+#[inline]
+fn member<'o>(out: &'o mut Vec<u8>, key: &str, suffix: &str) -> &'o mut Vec<u8> {
+    out.reserve(key.len() + suffix.len() + 4);
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(key.as_bytes());
+    if !suffix.is_empty() {
+        out.extend_from_slice(suffix.as_bytes());
+    }
+    out.extend_from_slice(b"\":");
+    out
+}
+
 /// Every member and item begins with a comma, so that nothing has to remember which is the first; where
 /// it is, the comma becomes the bracket.
 #[inline]
@@ -132,14 +150,7 @@ impl Object<'_> {
     /// The member's key with a suffix, and the buffer for its value.
     #[inline]
     pub fn member(&mut self, key: &str, suffix: &str) -> &mut Vec<u8> {
-        self.out.reserve(key.len() + suffix.len() + 4);
-        self.out.extend_from_slice(b",\"");
-        self.out.extend_from_slice(key.as_bytes());
-        if !suffix.is_empty() {
-            self.out.extend_from_slice(suffix.as_bytes());
-        }
-        self.out.extend_from_slice(b"\":");
-        self.out
+        member(self.out, key, suffix)
     }
 }
 
@@ -233,17 +244,29 @@ fn pair(value: u64) -> &'static [u8; 2] {
     &PAIRS[value as usize % PAIRS.len()]
 }
 
-/// Bytes between quotes that need no escaping.
+/// Bytes that need no escaping, between quotes.
+#[inline]
 pub fn plain(out: &mut Vec<u8>, value: &[u8]) {
     out.push(b'"');
     out.extend_from_slice(value);
     out.push(b'"');
 }
 
+/// Text between quotes.
 pub fn string(out: &mut Vec<u8>, value: &str) {
     out.push(b'"');
-    let mut rest = value.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\')) {
+    if clean(value.as_bytes()) {
+        out.extend_from_slice(value.as_bytes());
+    } else {
+        escape(out, value.as_bytes());
+    }
+    out.push(b'"');
+}
+
+#[cold]
+fn escape(out: &mut Vec<u8>, value: &[u8]) {
+    let mut rest = value;
+    while let Some(at) = rest.iter().position(|byte| byte.is_ascii() && !is_plain(*byte)) {
         out.extend_from_slice(&rest[..at]);
         match rest[at] {
             byte @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', byte]),
@@ -258,8 +281,49 @@ pub fn string(out: &mut Vec<u8>, value: &str) {
         rest = &rest[at + 1..];
     }
     out.extend_from_slice(rest);
-    out.push(b'"');
 }
+
+/// Whether all bytes are ASCII that a string has as it is.
+#[inline]
+pub fn clean(bytes: &[u8]) -> bool {
+    match bytes.last_chunk::<8>() {
+        // Eight at a time; the last eight may overlap those before.
+        Some(last) => {
+            let words = bytes.as_chunks::<8>().0.iter().chain([last]);
+            words.fold(0, |all, word| all | marks(u64::from_le_bytes(*word))) == 0
+        }
+        None => bytes.iter().fold(true, |all, &byte| all & is_plain(byte)),
+    }
+}
+
+/// Not zero if a byte of the word is none that a string has as it is: below 0x20, above 0x7e, `"` or `\`.
+#[inline]
+pub const fn marks(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    // Each term sets the highest bit of the bytes it is after, and of some that `word` itself tells of; a
+    // carry or borrow comes from such a byte alone.
+    let control = word.wrapping_sub(ONES * 0x20);
+    let quote = (word ^ (ONES * 0x22)).wrapping_sub(ONES);
+    let backslash = (word ^ (ONES * 0x5c)).wrapping_sub(ONES);
+    let delete = word.wrapping_add(ONES);
+    (control | quote | backslash | delete | word) & (ONES * 0x80)
+}
+
+/// The same of one byte, turned over.
+#[inline]
+pub fn is_plain(byte: u8) -> bool {
+    PLAIN[usize::from(byte)]
+}
+
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0x20;
+    while byte < 0x7f {
+        plain[byte] = byte != b'"' as usize && byte != b'\\' as usize;
+        byte += 1;
+    }
+    plain
+};
 
 /// Lower-case hexadecimal digits between quotes.
 pub fn hex(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -186,7 +186,7 @@ impl Draft {
             }
             None => {
                 text.extend_from_slice(b"\"index\":");
-                json::decimal(text, u64::from(field.index));
+                json::number(text, u64::from(field.index));
             }
         }
         let secret = field.tag & names::REDACTED != 0 || field.never_indexed || field.name.is_none();

@@ -3,11 +3,8 @@
 
 use std::cell::Cell;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
-use crate::task::json::eight_digits;
-pub use crate::task::json::number as decimal;
+pub use crate::task::json::{base64, digits, key, number, plain, string};
+use crate::task::json::{clean, eight_digits, is_plain, marks};
 use crate::time::Timestamp;
 
 /// Appends `"name":"text"`, or `"nameBase64":"..."` where the bytes are not UTF-8. Says which, and
@@ -29,76 +26,13 @@ pub fn text_entry(out: &mut Vec<u8>, name: &str, bytes: &[u8]) -> (usize, bool) 
 #[cold]
 fn uncommon(out: &mut Vec<u8>, bytes: &[u8]) -> (usize, bool) {
     let text = std::str::from_utf8(bytes);
-    out.extend_from_slice(if text.is_ok() { b"\":\"" } else { b"Base64\":\"" });
-    let start = out.len();
+    out.extend_from_slice(if text.is_ok() { b"\":" } else { b"Base64\":" });
+    let start = out.len() + 1;
     match text {
-        Ok(text) => escape(out, text),
+        Ok(text) => string(out, text),
         Err(_) => base64(out, bytes),
     }
-    out.push(b'"');
     (start, text.is_ok())
-}
-
-/// Appends text escaped, without quotes.
-pub fn escape(out: &mut Vec<u8>, text: &str) {
-    if clean(text.as_bytes()) {
-        return out.extend_from_slice(text.as_bytes());
-    }
-    for &byte in text.as_bytes() {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            0..0x20 | 0x7f => {
-                out.extend_from_slice(b"\\u00");
-                out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-            }
-            _ => out.push(byte),
-        }
-    }
-}
-
-/// Appends bytes as base64, without quotes.
-pub fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
-    let start = out.len();
-    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
-    if let Some(room) = out.get_mut(start..) {
-        // The room is what the encoding takes, exactly.
-        let written = STANDARD.encode_slice(bytes, room).unwrap_or(0);
-        out.truncate(start + written);
-    }
-}
-
-/// Appends `,"name":number`.
-#[inline]
-pub fn number(out: &mut Vec<u8>, name: &str, value: u64) {
-    key(out, name);
-    decimal(out, value);
-}
-
-/// Appends `,"name":true` or false.
-#[inline]
-pub fn boolean(out: &mut Vec<u8>, name: &str, value: bool) {
-    key(out, name);
-    out.extend_from_slice(if value { b"true" } else { b"false" });
-}
-
-/// Appends `,"name":`.
-#[inline]
-pub fn key(out: &mut Vec<u8>, name: &str) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
-}
-
-/// Appends `,"name":"text"` of text that is escaped already.
-#[inline]
-pub fn escaped(out: &mut Vec<u8>, name: &str, text: &[u8]) {
-    key(out, name);
-    out.push(b'"');
-    out.extend_from_slice(text);
-    out.push(b'"');
 }
 
 /// Writes times. It keeps the last second as text, which most times share with the one before.
@@ -131,15 +65,6 @@ fn begun(second: u64) -> [u8; SECOND] {
     let mut text = Vec::with_capacity(SECOND + 10);
     Timestamp(second * NANOS).write(&mut text);
     text.first_chunk().copied().unwrap_or([b'0'; SECOND])
-}
-
-/// Appends sixteen hexadecimal digits.
-pub fn hex64(out: &mut Vec<u8>, value: u64) {
-    let mut digits = [0; 16];
-    for (digit, shift) in digits.iter_mut().zip((0..64).step_by(4).rev()) {
-        *digit = HEX[(value >> shift) as usize & 15];
-    }
-    out.extend_from_slice(&digits);
 }
 
 /// Text that is written with as few checks and calls as can be: only the first `used` bytes are of it,
@@ -250,46 +175,10 @@ fn copy(to: &mut [u8], from: &[u8]) -> u64 {
     let mut all = true;
     for (to, &byte) in to.iter_mut().zip(from) {
         *to = byte;
-        all &= PLAIN[usize::from(byte)];
+        all &= is_plain(byte);
     }
     u64::from(!all)
 }
-
-/// Whether all bytes are ASCII that JSON takes as it is.
-#[inline]
-fn clean(bytes: &[u8]) -> bool {
-    match bytes.last_chunk::<8>() {
-        // Eight at a time; the last eight may overlap those before.
-        Some(last) => {
-            let words = bytes.as_chunks::<8>().0.iter().chain([last]);
-            words.fold(0, |all, word| all | marks(u64::from_le_bytes(*word))) == 0
-        }
-        None => bytes.iter().fold(true, |all, &byte| all & PLAIN[usize::from(byte)]),
-    }
-}
-
-/// Not zero if a byte of the word is none that JSON takes as it is: below 0x20, above 0x7e, `"` or `\`.
-#[inline]
-const fn marks(word: u64) -> u64 {
-    const ONES: u64 = u64::MAX / 255;
-    // Each term sets the highest bit of the bytes it is after, and of some that `word` itself tells of; a
-    // carry or borrow comes from such a byte alone.
-    let control = word.wrapping_sub(ONES * 0x20);
-    let quote = (word ^ (ONES * 0x22)).wrapping_sub(ONES);
-    let backslash = (word ^ (ONES * 0x5c)).wrapping_sub(ONES);
-    let delete = word.wrapping_add(ONES);
-    (control | quote | backslash | delete | word) & (ONES * 0x80)
-}
-
-static PLAIN: [bool; 256] = {
-    let mut plain = [false; 256];
-    let mut byte = 0x20;
-    while byte < 0x7f {
-        plain[byte] = byte != b'"' as usize && byte != b'\\' as usize;
-        byte += 1;
-    }
-    plain
-};
 
 const NAME: &[u8; 9] = b"{\"name\":\"";
 const VALUE: &[u8; 11] = b"\",\"value\":\"";
@@ -299,7 +188,6 @@ const SMALLEST: usize = 512;
 const NANOS: u64 = 1_000_000_000;
 /// Of `2026-11-22T16:00:00.`
 const SECOND: usize = 20;
-const HEX: &[u8; 16] = b"0123456789abcdef";
 
 #[cfg(test)]
 mod tests {
@@ -328,7 +216,7 @@ mod tests {
                 for at in 0..length {
                     let mut text = vec![b'x'; length];
                     text[at] = byte;
-                    assert_eq!(clean(&text), PLAIN[usize::from(byte)], "{byte} at {at} of {length}");
+                    assert_eq!(clean(&text), is_plain(byte), "{byte} at {at} of {length}");
                     let mut copied = vec![0; length];
                     assert_eq!(copy(&mut copied, &text) == 0, clean(&text), "{byte} at {at} of {length}");
                     assert_eq!(copied, text);
@@ -364,21 +252,5 @@ mod tests {
             Timestamp(at).write(&mut expected);
             assert_eq!(String::from_utf8(out), String::from_utf8(expected));
         }
-    }
-
-    #[test]
-    fn numbers_are_written_whole() {
-        for value in (0..64).flat_map(|shift| [(1u64 << shift) - 1, 1 << shift]).chain((0..20).map(|p| 10u64.pow(p))) {
-            for value in [value, value - value.min(1)] {
-                let mut out = Vec::new();
-                decimal(&mut out, value);
-                assert_eq!(String::from_utf8(out).unwrap(), value.to_string());
-            }
-        }
-        let mut out = Vec::new();
-        number(&mut out, "n", u64::MAX);
-        boolean(&mut out, "b", false);
-        hex64(&mut out, 0x1f);
-        assert_eq!(out, b",\"n\":18446744073709551615,\"b\":false000000000000001f");
     }
 }

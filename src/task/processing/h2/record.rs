@@ -104,7 +104,7 @@ impl RoundTrip<'_> {
         }
         if let Some(ended) = self.ended.filter(|_| !self.stream.joined) {
             key!(out, "durationUs");
-            json::decimal(out, ended.micros);
+            json::number(out, ended.micros);
         }
     }
 
@@ -131,7 +131,7 @@ impl RoundTrip<'_> {
             pseudo!("path", names::PATH);
         } else if let Some(status) = side.status {
             key!(out, "status");
-            json::decimal(out, u64::from(status));
+            json::number(out, u64::from(status));
         }
         if side.head {
             out.extend_from_slice(b",\"headers\":[");
@@ -162,13 +162,13 @@ impl RoundTrip<'_> {
         let body = &side.body;
         if side.head && !body.unsure {
             key!(out, "bodyLength");
-            json::decimal(out, body.length);
+            json::number(out, body.length);
         }
         if self.config.body != BodyMode::None && body.length > 0 {
             self.content(out, &body.kept, body.cut, side.encoded);
         }
         if body.cut {
-            json::boolean(out, "bodyTruncated", true);
+            out.extend_from_slice(b",\"bodyTruncated\":true");
         }
         let mut parts = body.multipart.parts().peekable();
         if parts.peek().is_none() {
@@ -187,7 +187,7 @@ impl RoundTrip<'_> {
                 json::text_entry(out, "contentId", id);
             }
             key!(out, "length");
-            json::decimal(out, part.length);
+            json::number(out, part.length);
             if self.config.body != BodyMode::None {
                 let start = (part.start as usize).min(body.kept.len());
                 let end = ((part.start + part.length) as usize).min(body.kept.len());
@@ -212,15 +212,11 @@ impl RoundTrip<'_> {
         match text.filter(|_| !encoded) {
             Some(text) => {
                 key!(out, "body");
-                out.push(b'"');
-                json::escape(out, text);
-                out.push(b'"');
+                json::string(out, text);
             }
             None if self.config.body == BodyMode::All => {
                 key!(out, "bodyBase64");
-                out.push(b'"');
                 json::base64(out, kept);
-                out.push(b'"');
             }
             None => {}
         }
@@ -232,12 +228,13 @@ impl RoundTrip<'_> {
         if let Some((service, method)) =
             self.path().and_then(|path| path.strip_prefix('/')).and_then(|path| path.rsplit_once('/'))
         {
-            json::escaped(out, "service", service.as_bytes());
-            json::escaped(out, "method", method.as_bytes());
+            // As the path has them, which is written already.
+            json::plain(json::key(out, "service"), service.as_bytes());
+            json::plain(json::key(out, "method"), method.as_bytes());
         }
         if let Some(status) = response.grpc_status {
             key!(out, "status");
-            json::decimal(out, u64::from(status));
+            json::number(out, u64::from(status));
         }
         if let Some(message) = &response.grpc_message {
             out.push(b',');
@@ -245,7 +242,7 @@ impl RoundTrip<'_> {
         }
         for (name, side) in [("requestMessages", request), ("responseMessages", response)] {
             if side.head && side.body.messages.on && !side.body.messages.lost {
-                json::number(out, name, side.body.messages.count);
+                json::number(json::key(out, name), side.body.messages.count);
             }
         }
         match out.get_mut(start) {
@@ -263,10 +260,11 @@ impl Record for RoundTrip<'_> {
 
     fn json(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"flowID\":\"");
-        json::hex64(out, self.flow);
+        json::digits(out, &self.flow.to_be_bytes());
         out.extend_from_slice(b"\",\"streamID\":");
-        json::decimal(out, u64::from(self.stream.id));
-        json::escaped(out, "role", self.role.name().as_bytes());
+        json::number(out, u64::from(self.stream.id));
+        key!(out, "role");
+        json::plain(out, self.role.name().as_bytes());
         match self.reason.partial() {
             true => out.extend_from_slice(b",\"partial\":true,\"reason\":\""),
             false => out.extend_from_slice(b",\"partial\":false,\"reason\":\""),
@@ -278,7 +276,7 @@ impl Record for RoundTrip<'_> {
         }
         self.times(out);
         key!(out, "unknownFields");
-        json::decimal(out, u64::from(self.stream.unknown));
+        json::number(out, u64::from(self.stream.unknown));
         out.extend_from_slice(self.groups);
         key!(out, "request");
         self.side(out, 0);
@@ -300,25 +298,25 @@ impl Record for RoundTrip<'_> {
         word(out, self.authority());
         word(out, self.path());
         match self.status() {
-            Some(status) => json::decimal(out, u64::from(status)),
+            Some(status) => json::number(out, u64::from(status)),
             None => out.push(b'?'),
         }
         if let Some(status) = self.grpc_status() {
             out.extend_from_slice(b" grpc-status=");
-            json::decimal(out, u64::from(status));
+            json::number(out, u64::from(status));
         }
         for (side, mark) in self.stream.sides.iter().zip([" up=", " down="]) {
             if side.head && !side.body.unsure {
                 out.extend_from_slice(mark.as_bytes());
-                json::decimal(out, side.body.length);
+                json::number(out, side.body.length);
             }
         }
         if let Some(ended) = self.ended {
             out.extend_from_slice(b" us=");
-            json::decimal(out, ended.micros);
+            json::number(out, ended.micros);
         }
         out.extend_from_slice(b" stream=");
-        json::decimal(out, u64::from(self.stream.id));
+        json::number(out, u64::from(self.stream.id));
         if self.reason.partial() {
             out.extend_from_slice(b" partial=");
             out.extend_from_slice(self.reason.name().as_bytes());

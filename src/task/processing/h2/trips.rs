@@ -9,6 +9,7 @@ use super::shape::{Reason, Role};
 use super::stream::Stream;
 use crate::pipeline::Event;
 use crate::process::metadata::{ContainerView, Meta, PodView, ProcessView};
+use crate::task::json;
 use crate::task::record::json_into;
 
 /// How a stream came to its end.
@@ -228,10 +229,9 @@ impl Link<'_, '_> {
                 [(ends.client, "clientAddr", "clientPort", port), (ends.server, "serverAddr", "serverPort", other)]
             {
                 if let Some(end) = end {
-                    super::json::key(out, name);
-                    json_into(&end.ip().to_canonical(), out);
+                    json_into(&end.ip().to_canonical(), json::key(out, name));
                 }
-                super::json::number(out, port_name, u64::from(port));
+                json::number(json::key(out, port_name), u64::from(port));
             }
             out.push(b'}');
         }
