@@ -18,6 +18,8 @@ HOST=x86_64-unknown-linux-gnu
 LIBRARIES=/usr/lib/x86_64-linux-gnu
 KERNELS=$ROOT/target/kernels
 STATIC=$ROOT/target/static
+# The oldest emulator known to run every kernel to its end.
+EMULATOR=10
 # Loaded where the kernel has them as modules; what they need comes along.
 MODULES="veth cls_bpf sch_ingress dummy tun tcp_diag udp_diag unix_diag"
 
@@ -60,6 +62,36 @@ fetch() {
     modules "$at"
     rm -rf "$at/root" "$at/packages" "$KERNELS/apt/$suite"
     echo "${packages[*]}" >"$at/complete"
+}
+
+# The words that start qemu, a line each. The one of Debian 12 now and then runs a breakpoint that the
+# kernel has patched out again, so there the one of its backports is unpacked beside the kernels.
+emulator() {
+    local at=$KERNELS/qemu suite=bookworm-backports file
+    if [ "$(emulator_version qemu-system-x86_64)" -ge $EMULATOR ] || ! grep -qs 'VERSION_CODENAME=bookworm' /etc/os-release; then
+        echo qemu-system-x86_64
+        return
+    fi
+    if [ ! -e "$at/complete" ]; then
+        rm -rf "$at"
+        mkdir -p "$at/packages"
+        read_lists "$suite" >&2
+        (cd "$at/packages" && apt "$suite" apt-get download -qq qemu-system-x86 qemu-system-common qemu-system-data seabios >&2) ||
+            fail "cannot get qemu of $suite"
+        for file in "$at"/packages/*.deb; do
+            dpkg-deb -x "$file" "$at"
+        done
+        rm -rf "$at/packages" "$KERNELS/apt/$suite"
+        touch "$at/complete"
+    fi
+    printf '%s\n' env "QEMU_MODULE_DIR=$at$LIBRARIES/qemu" "$at/usr/bin/qemu-system-x86_64" \
+        -L "$at/usr/share/qemu" -L "$at/usr/share/seabios"
+}
+
+emulator_version() {
+    local said
+    said=$("$1" --version)
+    [[ $said =~ version\ ([0-9]+) ]] && echo "${BASH_REMATCH[1]}"
 }
 
 # apt SUITE COMMAND...: with lists and a cache of its own, so that the machine's are left alone.
@@ -139,7 +171,7 @@ static_libpcap() {
 
 run() {
     local version=$1 deadline=300 at boot code
-    local -a adds=() tools=(ip) settings=()
+    local -a qemu=() adds=() tools=(ip) settings=()
     shift
     while [ $# -gt 0 ]; do
         case $1 in
@@ -153,6 +185,8 @@ run() {
     done
     [ $# -gt 0 ] || fail "no program to run"
     fetch "$version"
+    mapfile -t qemu < <(emulator)
+    [ ${#qemu[@]} -gt 0 ] || fail "no emulator"
     at=$KERNELS/$version
     boot=$(mktemp -d "$KERNELS/boot.XXXXXX")
     # shellcheck disable=SC2064 # this very directory
@@ -163,7 +197,7 @@ run() {
     for _ in 1 2 3; do
         code=0
         # Without cx16: under this emulator a compare-and-swap of 16 bytes now and then faults twice in 6.12's allocator.
-        timeout -k 5 "$deadline" qemu-system-x86_64 -accel tcg,thread=multi -cpu max,-cx16 -m 1536 -smp 2 -no-reboot \
+        timeout -k 5 "$deadline" "${qemu[@]}" -accel tcg,thread=multi -cpu max,-cx16 -m 1536 -smp 2 -no-reboot \
             -display none -monitor none -serial stdio -kernel "$at/vmlinuz" -initrd "$boot/initramfs" \
             -append 'console=ttyS0 panic=-1 oops=panic quiet' </dev/null |
             tr -d '\r' | tee "$boot/console" | grep --line-buffered -v '^kernel-vm-exit ' || code=${PIPESTATUS[0]}

@@ -261,6 +261,10 @@ static __always_inline int accepted(void *ctx, const struct sock *sk)
 		/* In the queue, but not established yet: whoever looks next will know it. */
 		if (BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_SYN_RECV)
 			return 0;
+		/* It may have become so since: the tracepoint comes before the new state. */
+		flow = bpf_map_lookup_elem(&tawon_sockets, &key);
+	}
+	if (!flow) {
 		/* Established before the agent, or the table was full. */
 		start = process_start((void *)bpf_get_current_task());
 		fresh.header.mask = tawon_wanted(TAWON_FLOWS, tgid, start, &fresh.header.flags);
