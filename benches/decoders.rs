@@ -67,8 +67,15 @@ const TLS: &str = "-Y tls.handshake.type==1 -e frame.time_epoch -e tls.handshake
     -e tls.handshake.session_id -e tls.handshake.extensions_server_name -e tls.handshake.extensions_alpn_str \
     -e tls.handshake.ja3 -e tls.handshake.ciphersuite -e tls.handshake.extension.type \
     -e tls.handshake.extensions_supported_group -e tls.handshake.sig_hash_alg";
-const PFCP: &str = "-e pfcp.msg_type -e pfcp.seid -e pfcp.seqno -e pfcp.ie_type -e pfcp.node_id_ipv4 -e pfcp.f_teid.teid \
-    -e pfcp.ue_ip_addr_ipv4 -e pfcp.pdr_id -e pfcp.far_id";
+const PFCP: &str = "-e frame.time_epoch -e pfcp.version -e pfcp.msg_type -e pfcp.length -e pfcp.seid \
+    -e pfcp.seqno -e pfcp.ie_type -e pfcp.ie_len -e pfcp.node_id_ipv4 -e pfcp.f_seid.ipv4 -e pfcp.pdr_id \
+    -e pfcp.precedence -e pfcp.source_interface -e pfcp.f_teid.teid -e pfcp.f_teid.ipv4_addr \
+    -e pfcp.network_instance -e pfcp.ue_ip_addr_ipv4 -e pfcp.out_hdr_desc -e pfcp.far_id \
+    -e pfcp.apply_action.forw -e pfcp.dst_interface -e pfcp.outer_hdr_desc -e pfcp.outer_hdr_creation.teid \
+    -e pfcp.outer_hdr_creation.ipv4 -e pfcp.urr_id -e pfcp.measurement_method_flags.volume \
+    -e pfcp.reporting_triggers_flags.volth -e pfcp.volume_threshold.tovol -e pfcp.qer_id \
+    -e pfcp.gate_status.ulgate -e pfcp.gate_status.dlgate -e pfcp.ul_mbr -e pfcp.dl_mbr -e pfcp.qfi_value \
+    -e pfcp.pdn_type";
 const ECPRI: &str = "--disable-protocol oran_fh_cus -e frame.time_epoch -e frame.len -e ecpri.revision -e ecpri.cbit \
     -e ecpri.type -e ecpri.size -e ecpri.pcid -e ecpri.seqid";
 const HEADERS: &str = "-e frame.time_epoch -e eth.src -e eth.dst -e ip.src -e ip.dst -e ip.ttl -e ip.id -e tcp.srcport \
