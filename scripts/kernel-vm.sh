@@ -68,7 +68,9 @@ fetch() {
 # kernel has patched out again, so there the one of its backports is unpacked beside the kernels.
 emulator() {
     local at=$KERNELS/qemu suite=bookworm-backports file
-    if [ "$(emulator_version qemu-system-x86_64)" -ge $EMULATOR ] || ! grep -qs 'VERSION_CODENAME=bookworm' /etc/os-release; then
+    local -a packages=(qemu-system-x86 qemu-system-common qemu-system-data seabios)
+    if [ "$(emulator_version qemu-system-x86_64)" -ge $EMULATOR ] ||
+        ! grep -qs 'VERSION_CODENAME=bookworm' /etc/os-release; then
         echo qemu-system-x86_64
         return
     fi
@@ -76,7 +78,7 @@ emulator() {
         rm -rf "$at"
         mkdir -p "$at/packages"
         read_lists "$suite" >&2
-        (cd "$at/packages" && apt "$suite" apt-get download -qq qemu-system-x86 qemu-system-common qemu-system-data seabios >&2) ||
+        (cd "$at/packages" && apt "$suite" apt-get download -qq "${packages[@]}" >&2) ||
             fail "cannot get qemu of $suite"
         for file in "$at"/packages/*.deb; do
             dpkg-deb -x "$file" "$at"

@@ -309,7 +309,7 @@ pub const fn marks(word: u64) -> u64 {
     (control | quote | backslash | delete | word) & (ONES * 0x80)
 }
 
-/// The same of one byte, turned over.
+/// Whether a byte is ASCII that a string has as it is.
 #[inline]
 pub fn is_plain(byte: u8) -> bool {
     PLAIN[usize::from(byte)]

@@ -81,8 +81,8 @@ mod tests {
     use super::*;
 
     /// A hello with these lists.
-    fn hello(ciphers: &[u16], extensions: &[(u16, &[u8])]) -> Vec<u8> {
-        let mut body = vec![3, 3];
+    fn hello(version: u16, ciphers: &[u16], extensions: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut body = version.to_be_bytes().to_vec();
         body.extend_from_slice(&[7; 32]);
         body.push(0);
         body.extend_from_slice(&(2 * ciphers.len() as u16).to_be_bytes());
@@ -97,36 +97,51 @@ mod tests {
         body
     }
 
+    /// Any two of them differ in something that a fingerprint tells of, most in one thing alone.
     #[test]
     fn what_is_known_is_what_is_made_anew() {
         let ciphers: [&[u16]; 3] = [&[0x1301], &[0x1301, 0x1302], &[0x1302, 0x1301]];
-        let extensions: [&[(u16, &[u8])]; 7] = [
+        let extensions: [&[(u16, &[u8])]; 12] = [
             &[],
             &[(16, &[0, 3, 2, b'h', b'2'])],
             &[(16, &[0, 4, 3, b'h', b'2', b'3'])],
             &[(10, &[0, 2, 0, 29])],
-            &[(13, &[0, 2, 0, 29])],
+            &[(10, &[0, 2, 0, 30])],
+            &[(11, &[1, 0])],
+            &[(11, &[1, 1])],
+            &[(13, &[0, 2, 4, 3])],
+            &[(13, &[0, 2, 4, 4])],
             &[(43, &[2, 3, 4])],
+            &[(43, &[2, 3, 2])],
             &[(0, &[]), (10, &[0, 2, 0, 29])],
         ];
         let mut fingerprints = Fingerprints::new();
         let mut scratch = Vec::new();
         let mut different = std::collections::HashSet::new();
-        // The second time all are known.
-        for turn in 0..2 {
-            for (ciphers, extensions) in ciphers.iter().flat_map(|c| extensions.iter().map(move |e| (c, e))) {
-                for datagram in [false, true] {
-                    let mut body = hello(ciphers, extensions);
-                    if datagram {
-                        body.insert(35, 0); // no cookie
-                    }
-                    let read = ClientHello::read(&body, datagram).expect("a hello");
-                    let made = (fingerprint::ja3(&read), fingerprint::ja4(&read, &mut scratch));
-                    assert_eq!(fingerprints.of(&read), made, "turn {turn}");
-                    different.insert(made);
+        for (ciphers, extensions) in ciphers.iter().flat_map(|c| extensions.iter().map(move |e| (c, e))) {
+            for (version, datagram) in [(0x0303, false), (0x0301, false), (0x0303, true)] {
+                let mut body = hello(version, ciphers, extensions);
+                if datagram {
+                    body.insert(35, 0); // no cookie
                 }
+                let read = ClientHello::read(&body, datagram).expect("a hello");
+                let made = (fingerprint::ja3(&read), fingerprint::ja4(&read, &mut scratch));
+                assert_eq!(fingerprints.of(&read), made);
+                assert!(fingerprints.seen.iter().any(|seen| seen.said == fingerprints.said), "it is kept");
+                assert_eq!(fingerprints.of(&read), made, "and found");
+                different.insert(made);
             }
         }
-        assert_eq!(different.len(), ciphers.len() * extensions.len() * 2);
+        assert_eq!(different.len(), ciphers.len() * extensions.len() * 3);
+    }
+
+    #[test]
+    fn of_a_hello_that_says_too_much_nothing_is_kept() {
+        let body = hello(0x0303, &[0x1301; MAX_SAID / 2], &[]);
+        let read = ClientHello::read(&body, false).expect("a hello");
+        let mut fingerprints = Fingerprints::new();
+        let (ja3, _) = fingerprints.of(&read);
+        assert_eq!(ja3, fingerprint::ja3(&read));
+        assert!(fingerprints.seen.iter().all(|seen| seen.said.is_empty()));
     }
 }
