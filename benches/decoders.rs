@@ -3,6 +3,7 @@
 //!
 //!     cargo bench --bench decoders              all
 //!     cargo bench --bench decoders -- messages  without tshark
+//!     cargo bench --bench decoders -- pfcp      the offline pipeline of this task
 //!
 //! The captures are made here from one message repeated with changing ids, and taken away afterwards.
 //! tshark is asked for fields that say about what our record says.
@@ -16,7 +17,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant as Clock};
+use std::time::Instant as Clock;
 
 use tawon::metrics::Metrics;
 use tawon::pipeline::{End, Event, Next, Pipeline, Task, View};
@@ -34,15 +35,11 @@ use support::tasks::{Given, build, context};
 use support::{alloc, replay};
 
 fn main() {
-    let has = |wanted: &str| std::env::args().any(|argument| argument == wanted);
-    println!("{:<34} {:>8} {:>12} {:>8} {:>12}", "message", "ns", "messages/s", "bytes", "allocations");
-    let segment = packets::tcp(CLIENT.into(), SERVER.into(), 1, 1, ACK, &[7; 500]);
-    message("ClientHello (curl)", "tlsheaders", &client_hello(), Some((6, 443)));
-    message("PFCP establishment of 40 IEs", "pfcp", &session_establishment(), Some((17, 8805)));
-    message("eCPRI IQ data of 1000 bytes", "ecpri", &iq(1000), Some((17, 5555)));
-    message("headers, Ethernet to TCP", "headers", &segment, None);
-    message("DNS answer of 3 records", "dns", &dns_answer(7), Some((17, 53)));
-    if has("messages") {
+    let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
+    if only.is_empty() || only == "messages" {
+        messages();
+    }
+    if only == "messages" {
         return;
     }
     println!(
@@ -50,15 +47,32 @@ fn main() {
         "offline pipeline", "frames", "tawon s", "tshark s", "ratio", "needed"
     );
     // Without `--bench` it is only to be seen that it works.
-    let copies = if has("--bench") { 50_000 } else { 500 };
-    capture("tlsheaders", "", copies / 5, tls_frames, TLS, &[50]);
-    capture("pfcp", "", copies, pfcp_frames, PFCP, &[15, 50]);
-    capture("ecpri", "", 4 * copies, ecpri_frames, &format!("{ECPRI} -e ecpri.payload"), &[50]);
+    let copies = if std::env::args().any(|argument| argument == "--bench") { 50_000 } else { 500 };
+    let measure = |name: &str, of_tshark, copies, frames: Frames, fields: &str, needed: &[u32]| {
+        if name.contains(&only) {
+            capture(name, of_tshark, copies, frames, fields, needed);
+        }
+    };
+    measure("tlsheaders", "", copies / 5, tls_frames, TLS, &[50]);
+    measure("pfcp", "", copies, pfcp_frames, PFCP, &[15, 50]);
+    measure("ecpri", "", 4 * copies, ecpri_frames, &format!("{ECPRI} -e ecpri.payload"), &[50]);
     // Also beside a tshark that leaves out the payload, which our record has all the same.
-    capture("ecpri", ", its ids alone", 4 * copies, ecpri_frames, ECPRI, &[50]);
-    capture("headers", "", copies, tcp_frames, HEADERS, &[20]);
-    capture("dns", "", copies, dns_frames, DNS, &[10]);
+    measure("ecpri", ", its ids alone", 4 * copies, ecpri_frames, ECPRI, &[50]);
+    measure("headers", "", copies, tcp_frames, HEADERS, &[20]);
+    measure("dns", "", copies, dns_frames, DNS, &[10]);
 }
+
+fn messages() {
+    println!("{:<34} {:>8} {:>12} {:>8} {:>12}", "message", "ns", "messages/s", "bytes", "allocations");
+    let segment = packets::tcp(CLIENT.into(), SERVER.into(), 1, 1, ACK, &[7; 500]);
+    message("ClientHello (curl)", "tlsheaders", &client_hello(), Some((6, 443)));
+    message("PFCP establishment of 40 IEs", "pfcp", &session_establishment(), Some((17, 8805)));
+    message("eCPRI IQ data of 1000 bytes", "ecpri", &iq(1000), Some((17, 5555)));
+    message("headers, Ethernet to TCP", "headers", &segment, None);
+    message("DNS answer of 3 records", "dns", &dns_answer(7), Some((17, 53)));
+}
+
+const ROUNDS: usize = 5;
 
 const CLIENT: ([u8; 4], u16) = ([10, 0, 0, 1], 40_000);
 const SERVER: ([u8; 4], u16) = ([10, 0, 0, 2], 443);
@@ -120,9 +134,12 @@ fn message(label: &str, task: &str, bytes: &[u8], of_flow: Option<(u8, u16)>) {
     println!("{label:<34} {ns:>8.0} {:>12.0} {:>8} {allocations:>12}", 1e9 / ns, bytes.len());
 }
 
-/// `tawon run` over a capture beside tshark, each writing to the null device; the best of three. With a
-/// second ratio to reach also without a destination: the source and the task alone.
-fn capture(name: &str, of_tshark: &str, copies: u32, frames: fn(u32) -> Vec<Vec<u8>>, fields: &str, needed: &[u32]) {
+type Frames = fn(u32) -> Vec<Vec<u8>>;
+
+/// `tawon run` over a capture beside tshark, each writing to the null device: the median of `ROUNDS` runs
+/// that take turns, so that a slow minute of the machine is one of both. With a second ratio to reach also
+/// without a destination: the source and the task alone.
+fn capture(name: &str, of_tshark: &str, copies: u32, frames: Frames, fields: &str, needed: &[u32]) {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{name}.pcap"));
     let count = write(&path, (0..copies).flat_map(frames));
     let program = |command: &mut Command| {
@@ -131,26 +148,35 @@ fn capture(name: &str, of_tshark: &str, copies: u32, frames: fn(u32) -> Vec<Vec<
     };
     let mut tshark = Command::new("tshark");
     tshark.args(["-n", "-r"]).arg(&path).args(["-T", "fields"]).args(fields.split_whitespace());
-    let theirs = best_of_three(|| program(&mut tshark));
     let mut tawon = Command::new(env!("CARGO_BIN_EXE_tawon"));
     let source = format!("capture:file={}", path.display());
     tawon.args(["run", "--log-level", "error", "-t", &source, "-t", name, "-t", "file:path=/dev/null"]);
-    let with = best_of_three(|| program(&mut tawon));
-    let without = (needed.len() > 1).then(|| best_of_three(|| decode(name, &path)));
+    let (mut theirs, mut with, mut without) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        theirs.push(seconds(|| program(&mut tshark)));
+        with.push(seconds(|| program(&mut tawon)));
+        if needed.len() > 1 {
+            without.push(seconds(|| decode(name, &path)));
+        }
+    }
+    let theirs = median(theirs);
     let labels = [format!("{name}{of_tshark}"), format!("{name}, no destination")];
-    for ((label, needed), ours) in labels.iter().zip(needed).zip([Some(with), without].into_iter().flatten()) {
+    for ((label, needed), ours) in labels.iter().zip(needed).zip([with, without]) {
+        let ours = median(ours);
         println!("{label:<24} {count:>8} {ours:>10.3} {theirs:>10.3} {:>8.1} {needed:>8}", theirs / ours);
     }
     let _ = std::fs::remove_file(path);
 }
 
-fn best_of_three(mut run: impl FnMut()) -> f64 {
-    let best = (0..3).map(|_| {
-        let from = Clock::now();
-        run();
-        from.elapsed()
-    });
-    best.min().unwrap_or(Duration::MAX).as_secs_f64()
+fn seconds(run: impl FnOnce()) -> f64 {
+    let from = Clock::now();
+    run();
+    from.elapsed().as_secs_f64()
+}
+
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
 }
 
 fn decode(task: &str, path: &Path) {
@@ -228,6 +254,8 @@ fn write(path: &Path, frames: impl Iterator<Item = Vec<u8>>) -> usize {
         count += 1;
     }
     file.flush().unwrap();
+    // What is still to be written to the disk would be written while somebody is measured.
+    file.get_ref().sync_all().unwrap();
     count
 }
 
