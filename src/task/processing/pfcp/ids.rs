@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use crate::decode::Error;
-use crate::decode::pfcp::layout::{Field, Label, Value, Visit, suffices, walk};
+use crate::decode::pfcp::layout::{Field, Label};
+use crate::decode::pfcp::value::Value;
+use crate::decode::pfcp::walk::{Visit, suffices, walk};
 use crate::decode::pfcp::{Body, Ie, Ies, MAX_DEPTH, Message};
 
 /// The ids of one message.

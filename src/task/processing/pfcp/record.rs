@@ -4,7 +4,9 @@ use std::io::Write;
 use std::net::IpAddr;
 
 use super::ids::Ids;
-use crate::decode::pfcp::layout::{Label, Value, Visit, walk};
+use crate::decode::pfcp::layout::Label;
+use crate::decode::pfcp::value::Value;
+use crate::decode::pfcp::walk::{Visit, walk};
 use crate::decode::pfcp::{Body, Ie, Ies, MAX_DEPTH, Message, message_name};
 use crate::decode::{Error, Reader};
 use crate::pipeline::Record;
