@@ -1,18 +1,14 @@
 //! The server against real sockets, with time that the tests make up.
 
+mod house;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use mio::{Events, Poll};
-
-use super::listener::{Scope, Server};
-use super::routes::{Routes, Site};
-use super::status::{Config, Counts, Directive, Runs, Status, Task};
-use crate::config::{Listen, Network};
-use crate::metrics::Metrics;
-use crate::pipeline::{End, State};
-use crate::time::{Instant, Timestamp};
+use self::house::{House, listens};
+use super::listener::Scope;
+use crate::time::Instant;
 
 #[test]
 fn every_route_answers_get_and_head_with_the_same_fields() {
@@ -336,191 +332,6 @@ fn the_page_names_what_there_is_and_escapes_it() {
     assert_eq!((&directive["state"], &directive["tasks"][0]["task"]), (&"running".into(), &"exec".into()));
     assert_eq!(json["directives"][1]["status"], "failed");
     assert_eq!(json["losses"]["exec_msgs_lost"], 1_234_567);
-}
-
-/// A server with its loop, turned by the test.
-struct House {
-    poll: Poll,
-    events: Events,
-    server: Server,
-    metrics: Metrics,
-    hall: Hall,
-    at: SocketAddr,
-    now: Instant,
-}
-
-struct Hall {
-    body: Vec<u8>,
-    ready: Result<(), &'static str>,
-    name: String,
-}
-
-impl Site for Hall {
-    fn metrics(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.body);
-    }
-
-    fn ready(&self) -> Result<(), String> {
-        self.ready.map_err(str::to_owned)
-    }
-
-    fn status(&mut self) -> Status {
-        status(&self.name)
-    }
-}
-
-pub(super) fn status(name: &str) -> Status {
-    let start = Timestamp(1_795_363_199_000_000_000);
-    let now = Timestamp(start.0 + 7_384_000_000_000);
-    let counts = |list: &[(&'static str, u64)]| Counts(list.iter().map(|(name, n)| ((*name).into(), *n)).collect());
-    let task = |task: &str, list| Task { task: task.to_owned(), counts: counts(list) };
-    let directive = Directive {
-        name: name.to_owned(),
-        origin: Some("/etc/tawon/tawon.yaml:21".to_owned()),
-        state: State::Running,
-        status: None,
-        since: start,
-        starts_at: None,
-        ends_at: None,
-        next_try_at: None,
-        last_error: None,
-        runs: Runs::default(),
-        tasks: vec![task("exec", &[("records", 48_211)]), task("log", &[("written", 48_200), ("dropped", 11)])],
-        counts: counts(&[]),
-    };
-    let failed = Directive {
-        name: "sbi".to_owned(),
-        state: State::Ended,
-        status: Some(End::Failed),
-        next_try_at: Some(Timestamp(now.0 + 64_000_000_000)),
-        last_error: Some("payload: attach: EPERM".to_owned()),
-        runs: Runs { failed: 7, ..Runs::default() },
-        tasks: vec![task("payload", &[]), task("h2", &[]), task("publish", &[])],
-        ..directive.clone()
-    };
-    let scheduled = Directive {
-        name: "night".to_owned(),
-        state: State::Scheduled,
-        starts_at: Some(Timestamp(now.0 + 3_600_000_000_000)),
-        ..directive.clone()
-    };
-    Status {
-        tawon_id: "node-7".to_owned(),
-        hostname: "worker-7.example".to_owned(),
-        version: "0.1.0",
-        revision: "1a2b3c4",
-        started_at: start,
-        now,
-        ready: true,
-        config: Config {
-            path: Some("/etc/tawon/tawon.yaml".to_owned()),
-            loaded_at: Some(start),
-            error: Some("/etc/tawon/tawon.yaml:14:9: unknown key `taks`; nearest is `tasks`".to_owned()),
-            restart_required: true,
-        },
-        directives: vec![directive, failed, scheduled],
-        losses: counts(&[("exec_msgs_lost", 1_234_567), ("flow_msgs_lost", 0)]),
-    }
-}
-
-impl House {
-    fn new() -> House {
-        House::listening(&[("127.0.0.1:0", Scope::All)])
-    }
-
-    fn listening(at: &[(&str, Scope)]) -> House {
-        let metrics = Metrics::new("").unwrap();
-        let poll = Poll::new().unwrap();
-        let mut server = Server::new(100, &metrics);
-        server.listen(poll.registry(), &listens(at)).unwrap();
-        let bound = server.addresses().next().unwrap();
-        let loopback = if bound.is_ipv6() { "::1" } else { "127.0.0.1" };
-        let body = b"# HELP x y\n# TYPE x counter\nx 1\n".repeat(100);
-        let hall = Hall { body, ready: Ok(()), name: "processes".to_owned() };
-        let at = SocketAddr::new(loopback.parse().unwrap(), bound.port());
-        House { poll, events: Events::with_capacity(256), server, metrics, hall, at, now: Instant(1 << 40) }
-    }
-
-    fn connect(&mut self) -> TcpStream {
-        let client = TcpStream::connect(self.at).unwrap();
-        client.set_nonblocking(false).unwrap();
-        client
-    }
-
-    /// One turn of the loop, at the present time.
-    fn turn(&mut self) {
-        let wait = if self.server.deadline() == Some(Instant(0)) { 0 } else { 2 };
-        self.poll.poll(&mut self.events, Some(Duration::from_millis(wait))).unwrap();
-        for event in &self.events {
-            assert!(self.server.owns(event.token()));
-            self.server.event(event);
-        }
-        let allow: &[Network] = &[];
-        let mut routes = Routes { metrics_path: "/metrics", allow, site: &mut self.hall };
-        self.server.tick(self.poll.registry(), self.now, Timestamp(784_111_777_000_000_000), &mut routes);
-    }
-
-    fn until(&mut self, mut done: impl FnMut(&mut House) -> bool) {
-        let end = std::time::Instant::now() + Duration::from_secs(20);
-        while !done(self) {
-            assert!(std::time::Instant::now() < end, "did not come about in 20 s");
-            self.turn();
-        }
-    }
-
-    /// Lets time pass and everything happen that is due.
-    fn pass(&mut self, time: Duration) {
-        self.now = self.now + time;
-        for _ in 0..5 {
-            self.turn();
-        }
-    }
-
-    /// Sends one request on a connection of its own and reads until the server closes it.
-    fn ask(&mut self, request: &str) -> String {
-        let mut client = self.connect();
-        let _ = client.write_all(request.as_bytes());
-        self.read(&mut client, |_| false)
-    }
-
-    fn read(&mut self, client: &mut TcpStream, done: impl Fn(&str) -> bool) -> String {
-        String::from_utf8(self.bytes(client, |got| std::str::from_utf8(got).is_ok_and(&done))).unwrap()
-    }
-
-    /// Reads until `done` or the end of the connection.
-    fn bytes(&mut self, client: &mut TcpStream, done: impl Fn(&[u8]) -> bool) -> Vec<u8> {
-        client.set_nonblocking(true).unwrap();
-        let (mut got, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
-        let mut over = false;
-        self.until(|_| {
-            loop {
-                match client.read(&mut buffer) {
-                    Ok(0) => over = true,
-                    Ok(read) => {
-                        got.extend_from_slice(&buffer[..read]);
-                        continue;
-                    }
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                    Err(_) => over = true,
-                }
-                return over || done(&got);
-            }
-        });
-        client.set_nonblocking(false).unwrap();
-        got
-    }
-
-    fn open(&self) -> usize {
-        self.server.open()
-    }
-
-    fn count(&self, handler: &str, code: &str) -> u64 {
-        self.metrics.counters("tawon_listener_requests_total").with_label_values(&[handler, code]).get()
-    }
-}
-
-fn listens(at: &[(&str, Scope)]) -> Vec<(Listen, Scope)> {
-    at.iter().map(|(text, scope)| (text.parse().unwrap(), *scope)).collect()
 }
 
 /// xorshift64: the same garbage in every run.
