@@ -4,6 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::Shared;
 use super::ids::Place;
 use super::link::Link;
 use super::meters::Part;
@@ -106,17 +107,7 @@ impl Link<'_, '_> {
             (b":path", request.path.unwrap_or_default().as_bytes()),
         ];
         for (name, value) in pseudo {
-            let tag = shared.names.tag(name);
-            let field = Field {
-                name: Some(name),
-                value: Some(value),
-                index: 0,
-                never_indexed: false,
-                tag,
-                indexed: false,
-                note: &[],
-            };
-            shared.draft.add(field, &shared.names);
+            add(shared, name, value);
         }
         let mut settings = None;
         let mut length = 0;
@@ -133,17 +124,7 @@ impl Link<'_, '_> {
                 }
                 _ => {}
             }
-            let tag = shared.names.tag(&lower);
-            let field = Field {
-                name: Some(&lower),
-                value: Some(header.value),
-                index: 0,
-                never_indexed: false,
-                tag,
-                indexed: false,
-                note: &[],
-            };
-            shared.draft.add(field, &shared.names);
+            add(shared, &lower, header.value);
         }
         self.core.ids[0].open(1, true);
         let index = self.open(1, Place::New);
@@ -163,6 +144,14 @@ impl Link<'_, '_> {
             self.dir = dir;
         }
     }
+}
+
+/// Adds a field that came in the clear to the draft.
+fn add(shared: &mut Shared, name: &[u8], value: &[u8]) {
+    let tag = shared.names.tag(name);
+    let field =
+        Field { name: Some(name), value: Some(value), index: 0, never_indexed: false, tag, indexed: false, note: &[] };
+    shared.draft.add(field, &shared.names);
 }
 
 /// Bytes of a request's head.
