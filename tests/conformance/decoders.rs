@@ -1,17 +1,15 @@
 //! What gets into tlsheaders, pfcp and ecpri: cut, broken, strange and endless input, and what it costs.
 
-use std::cell::Cell;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use tawon::metrics::Metrics;
-use tawon::pipeline::{Event, Next, Pipeline, Task, View};
+use tawon::pipeline::{Event, Pipeline, View};
 use tawon::task::Value;
 use tawon::task::record::{Chunk, Direction, FlowEnd};
 use tawon::time::{Instant, Timestamp};
 
 use crate::support::messages::{chunk, client_hello, ie, iq, pfcp, session_establishment};
-use crate::support::tasks::{Given, Run, build, context};
+use crate::support::tasks::{Given, Run, Writer, build, context};
 use crate::support::{alloc, packets};
 
 fn run(task: &str) -> Run {
@@ -212,8 +210,8 @@ fn a_message_costs_no_allocation_once_tables_are_warm() {
         [("tlsheaders", 6, 443, &hello), ("pfcp", 17, 8805, &session), ("ecpri", 17, 5555, &iq)]
     {
         let context = context(Arc::new(Metrics::new("").unwrap()), false);
-        let records = Rc::new(Cell::new(0));
-        let sink = Json { buffer: Vec::with_capacity(1 << 16), records: records.clone() };
+        let sink = Writer::new();
+        let records = sink.records.clone();
         let mut pipeline = Pipeline::new(vec![build(task, &options(task), &context).unwrap(), Box::new(sink)]);
         let mut one = || {
             let data = chunk(7, protocol, port, bytes);
@@ -226,22 +224,6 @@ fn a_message_costs_no_allocation_once_tables_are_warm() {
         one();
         assert_eq!(alloc::count(|| (0..100).for_each(|_| one())), 0, "{task}");
         assert_eq!(records.get(), 101, "{task}");
-    }
-}
-
-/// Writes every record into the same buffer.
-struct Json {
-    buffer: Vec<u8>,
-    records: Rc<Cell<u32>>,
-}
-
-impl Task for Json {
-    fn event(&mut self, event: &Event<'_>, _: &mut Next<'_>) {
-        self.buffer.clear();
-        event.record.json(&mut self.buffer);
-        event.record.text(&mut self.buffer);
-        assert!(self.buffer.len() > 50);
-        self.records.set(self.records.get() + 1);
     }
 }
 

@@ -1,10 +1,11 @@
-//! The h2 task: what it makes of connections, whole and cut, lost in part and joined in the middle.
+//! The h2 task: what its records say of requests with their responses, and which flows it leaves alone.
 
 use tawon::task::Value;
 use tawon::task::processing::h2::shape::{Reason, Role};
 use tawon::task::record::FlowEnd;
 
 use crate::support::h2::*;
+use crate::support::packets::Random;
 
 #[test]
 fn a_request_with_its_response_is_one_record() {
@@ -49,127 +50,6 @@ fn a_request_with_its_response_is_one_record() {
     rig.end(1, Tx, FlowEnd::Fin);
     rig.end(1, Rx, FlowEnd::Fin);
     assert!(rig.close().is_empty());
-}
-
-#[test]
-fn one_conversation_cut_anywhere_gives_the_same_records() {
-    let mut lines = Vec::new();
-    for cut in 0..=100 {
-        let mut rig = Rig::new(&[("body", Value::Text("all".into())), ("maxBody", Value::Size(64))]);
-        rig.cut = cut;
-        conversation(&mut rig);
-        rig.finish();
-        lines.push((rig.lines(), rig.errors(), rig.value("h2_incoming_frames{false,data}")));
-    }
-    assert_eq!(lines[0].0.len(), 9);
-    for (cut, got) in lines.iter().enumerate() {
-        assert_eq!(got.0.len(), lines[0].0.len(), "{cut}");
-        for (one, other) in got.0.iter().zip(&lines[0].0) {
-            assert_eq!(String::from_utf8_lossy(one), String::from_utf8_lossy(other), "cut into {cut}");
-        }
-        assert_eq!((&got.1, got.2), (&lines[0].1, lines[0].2), "{cut}");
-    }
-}
-
-#[test]
-fn a_join_at_any_byte_never_shows_a_wrong_value_and_each_stream_once() {
-    // Nothing is hidden: what stands under an unknown name is compared too.
-    let shown = [("redact", Value::Words(vec!["none".into()]))];
-    let mut whole = Rig::new(&shown);
-    conversation(&mut whole);
-    whole.finish();
-    let truth: std::collections::HashMap<u32, _> =
-        whole.records().into_iter().map(|record| (record.stream_id, record)).collect();
-    let (client, server) = wire();
-    let mut nameless = 0;
-    for from in 0..client.len().max(server.len()) {
-        let mut rig = Rig::new(&shown);
-        rig.join(1);
-        rig.send(Tx, &client[from.min(client.len())..]);
-        rig.send(Rx, &server[from.min(server.len())..]);
-        rig.finish();
-        let mut seen = std::collections::HashSet::new();
-        for record in rig.records() {
-            assert!(seen.insert(record.stream_id), "stream {} twice, joined at {from}", record.stream_id);
-            let Some(truth) = truth.get(&record.stream_id) else { panic!("stream {} at {from}", record.stream_id) };
-            for (got, right) in [
-                (&record.request.method, &truth.request.method),
-                (&record.request.path, &truth.request.path),
-                (&record.request.authority, &truth.request.authority),
-            ] {
-                assert!(got.is_none() || got == right, "joined at {from}: {got:?}");
-            }
-            assert!(record.response.status.is_none() || record.response.status == truth.response.status);
-            for (got, right) in [
-                (&record.request.headers, &truth.request.headers),
-                (&record.response.headers, &truth.response.headers),
-                (&record.response.trailers, &truth.response.trailers),
-            ] {
-                let Some(got) = got else { continue };
-                for (got, right) in got.iter().zip(right.as_deref().unwrap_or_default()) {
-                    assert!(got.name.is_none() || got.name == right.name, "joined at {from}");
-                    assert!(
-                        got.value.is_none() || got.value == right.value,
-                        "joined at {from}: {got:?} is not {right:?}"
-                    );
-                    nameless += u32::from(got.name.is_none() && got.value.is_some());
-                }
-            }
-        }
-    }
-    assert!(nameless > 100, "{nameless} values under unknown names");
-}
-
-#[test]
-fn a_gap_inside_a_data_payload_costs_the_body_alone() {
-    let mut rig = Rig::new(&[("body", Value::Text("all".into()))]);
-    rig.connect();
-    rig.send(Tx, &headers(1, END_STREAM, GET));
-    let response = [headers(1, 0, OK), data(1, END_STREAM, &[b'x'; 1000])].concat();
-    rig.send(Rx, &response[..400]);
-    rig.send_after_gap(Rx, 300, &response[700..]);
-    rig.send(Tx, &headers(3, END_STREAM, GET));
-    rig.send(Rx, &headers(3, END_STREAM, OK));
-    let records = rig.records();
-    assert_eq!(records.len(), 2);
-    let response = &records[0].response;
-    assert_eq!(
-        (records[0].reason, response.body_length, response.body_truncated),
-        (Reason::Gap, Some(1000), Some(true))
-    );
-    assert_eq!(records[1].reason, Reason::Complete);
-    assert_eq!(errors(&rig), [("h2_terminated_streams{gap}", 1.0)]);
-}
-
-#[test]
-fn any_other_gap_resyncs_its_direction_and_empties_its_table() {
-    let mut rig = Rig::new(&[]);
-    rig.ready();
-    rig.send(Tx, &headers(3, END_STREAM, GET));
-    rig.send(Rx, &frame(HEADERS, END_HEADERS, 3, &[&[0x88][..], &indexed(&[("kept", "v")])].concat()));
-    // 17 bytes that would have been a WINDOW_UPDATE and a bit; nobody knows.
-    let after = [
-        data(3, END_STREAM, b"end"),
-        frame(HEADERS, END_HEADERS | END_STREAM, 5, &[0x88, 0xbe]),
-        headers(7, END_STREAM, OK),
-    ]
-    .concat();
-    rig.send(Tx, &[headers(5, END_STREAM, GET), headers(7, END_STREAM, GET)].concat());
-    rig.send_after_gap(Rx, 17, &after);
-    let records = rig.records();
-    let reasons: Vec<_> = records.iter().map(|record| (record.stream_id, record.reason)).collect();
-    assert_eq!(reasons, [(3, Reason::Gap), (5, Reason::Gap), (7, Reason::Gap)]);
-    let field = &records[1].response.headers.as_ref().unwrap()[1];
-    assert_eq!((field.index, field.name.as_ref()), (Some(62), None));
-    assert_eq!(
-        errors(&rig),
-        [
-            ("h2_header_decoder_resets", 1.0),
-            ("h2_missing_headers{response,table}", 1.0),
-            ("h2_terminated_streams{gap}", 3.0)
-        ]
-    );
-    rig.finish();
 }
 
 #[test]
@@ -348,61 +228,8 @@ fn multipart_bodies_are_split_whatever_body_says() {
 }
 
 #[test]
-fn idle_streams_and_connections_expire_on_made_up_time() {
-    for packets in [true, false] {
-        let mut rig = Rig::with(&[], |context| context.packets = packets);
-        rig.connect();
-        rig.send(Tx, &frame(HEADERS, END_HEADERS, 1, &[block(GET), indexed(&[("kept", "v")])].concat()));
-        rig.pass(59.0);
-        rig.send(Tx, &data(1, 0, b"alive"));
-        rig.pass(59.0);
-        assert!(rig.records().is_empty());
-        rig.pass(2.0);
-        assert_eq!(rig.records()[0].reason, Reason::Timeout);
-        assert_eq!(errors(&rig), [("h2_expired_streams", 1.0)]);
-        rig.send(Tx, &data(1, END_STREAM, b"late"));
-        assert!(rig.records().is_empty());
-        rig.pass(301.0);
-        assert_eq!(rig.context.metrics.gauge("h2_flower_flows").get(), if packets { 0 } else { 1 });
-        // After sockets the tables are kept: what was inserted is still known.
-        rig.send(Tx, &frame(HEADERS, END_HEADERS | END_STREAM, 3, &[&block(GET)[..], &[0xbe]].concat()));
-        rig.send(Rx, &headers(3, END_STREAM, OK));
-        let record = &rig.records()[0];
-        let last = record.request.headers.as_ref().unwrap().last().unwrap().clone();
-        assert_eq!(last.name.as_deref(), (!packets).then_some("kept"));
-        rig.finish();
-    }
-}
-
-#[test]
-fn bounds_evict_what_was_used_longest_ago() {
-    let mut rig =
-        Rig::new(&[("streamer_max_streams_per_flow", Value::Count(2)), ("flower_max_flows", Value::Count(3))]);
-    rig.connect();
-    for stream in [1, 3, 5] {
-        rig.send(Tx, &headers(stream, 0, GET));
-    }
-    let told: Vec<_> = rig.records().iter().map(|record| (record.stream_id, record.reason)).collect();
-    assert_eq!(told, [(1, Reason::Evicted)]);
-    for flow in 2..=4 {
-        rig.send_on(flow, Tx, &client_start());
-    }
-    let told: Vec<_> = rig.records().iter().map(|record| (record.stream_id, record.reason)).collect();
-    assert_eq!(told, [(3, Reason::Evicted), (5, Reason::Evicted)]);
-    assert_eq!(rig.context.metrics.gauge("h2_flower_flows").get(), 3);
-    assert_eq!(errors(&rig), [("h2_terminated_streams{evicted}", 3.0)]);
-    rig.finish();
-}
-
-#[test]
 fn other_protocols_move_no_error_counter() {
-    let mut seed = 7u64;
-    let mut random = || {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        seed as u8
-    };
+    let mut random = Random(7);
     let mut rig = Rig::new(&[]);
     let mut flow = 0;
     let mut feed = |rig: &mut Rig, bytes: &[u8], joined: bool| {
@@ -428,7 +255,7 @@ fn other_protocols_move_no_error_counter() {
             );
         }
         for _ in 0..20 {
-            let bytes: Vec<u8> = (0..70000).map(|_| random()).collect();
+            let bytes = random.bytes(70_000);
             feed(&mut rig, &bytes, joined);
             let mut tls = Vec::new();
             for record in bytes.chunks(4000) {
@@ -444,157 +271,4 @@ fn other_protocols_move_no_error_counter() {
     errors.remove("tawon_h2_flows_ignored_total");
     assert!(errors.is_empty(), "{errors:?}");
     rig.finish();
-}
-
-#[test]
-fn nothing_is_allocated_per_frame_header_or_round_trip() {
-    use crate::support::alloc;
-    use tawon::pipeline::{Event, Next, Task};
-    struct Line(Vec<u8>);
-    impl Task for Line {
-        fn event(&mut self, event: &Event<'_>, _: &mut Next<'_>) {
-            self.0.clear();
-            event.walk(&mut |record| record.json(&mut self.0));
-        }
-    }
-    let mut rig = Rig::with(&[], |context| context.packets = false);
-    rig.replace_destination(Box::new(Line(Vec::new())));
-    rig.connect();
-    let turn = |rig: &mut Rig, stream: u32, count: &mut u64| {
-        let request = [GET, &[("content-type", "application/json"), ("x-id", "0123456789")]].concat();
-        let up = [
-            headers(stream, 0, &request),
-            data(stream, END_STREAM, b"{\"some\":\"body\"}"),
-            headers(stream + 2, 0, &[POST, &[("content-type", "multipart/mixed; boundary=b")]].concat()),
-            data(stream + 2, END_STREAM, b"--b\r\n\r\npart\r\n--b--"),
-        ]
-        .concat();
-        let down = [
-            frame(HEADERS, 0, stream, &block(OK)),
-            frame(CONTINUATION, END_HEADERS, stream, &indexed(&[("date", "today"), ("server", "me")])),
-            data(stream, 0, &[b'x'; 500]),
-            headers(stream, END_STREAM, &[("grpc-status", "0"), ("grpc-message", "fine")]),
-            headers(stream + 2, END_STREAM, OK),
-        ]
-        .concat();
-        let up_chunk = rig.plain(1, Tx, &up);
-        *count += alloc::count(|| rig.feed(&up_chunk));
-        rig.skip(1, Tx, up.len());
-        let half = rig.plain(1, Rx, &down[..20]);
-        *count += alloc::count(|| rig.feed(&half));
-        rig.skip(1, Rx, 20);
-        let rest = rig.plain(1, Rx, &down[20..]);
-        *count += alloc::count(|| rig.feed(&rest));
-        rig.skip(1, Rx, down.len() - 20);
-    };
-    for round in 0..200 {
-        turn(&mut rig, 1 + 4 * round, &mut 0);
-    }
-    let mut count = 0;
-    for round in 200..1200 {
-        turn(&mut rig, 1 + 4 * round, &mut count);
-    }
-    count += alloc::count(|| rig.pass(0.0));
-    assert_eq!(rig.value("h2_round_trips_emitted{false,complete}"), 2400.0);
-    assert_eq!(count, 0);
-}
-
-fn errors(rig: &Rig) -> Vec<(&'static str, f64)> {
-    rig.errors().into_iter().map(|(name, value)| (&*name.leak(), value)).collect()
-}
-
-/// Nine round trips of many kinds, sent in turns.
-fn conversation(rig: &mut Rig) {
-    let (client, server) = steps();
-    rig.connect();
-    for (up, down) in client.iter().zip(&server) {
-        rig.send(Tx, up);
-        rig.send(Rx, down);
-    }
-}
-
-/// The same as two streams of bytes.
-fn wire() -> (Vec<u8>, Vec<u8>) {
-    let (client, server) = steps();
-    ([client_start(), client.concat()].concat(), [server_start(), server.concat()].concat())
-}
-
-fn steps() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
-    let mut client = Vec::new();
-    let mut server = Vec::new();
-    let mut seed = 23u64;
-    // Each value stands for itself: one taken for another would show.
-    let mut random = || {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        format!("{seed:016x}")
-    };
-    for turn in 0..4u32 {
-        let (one, two) = (1 + 4 * turn, 3 + 4 * turn);
-        let request =
-            indexed(&[(":method", "GET"), (":scheme", "http"), (":path", &format!("/{turn}")), ("x-n", &random())]);
-        // Literals whose name is that of the newest entry: inserted, then not inserted.
-        let named = [&[0x7e, 16][..], random().as_bytes(), &[0x0f, 0x2f, 16], random().as_bytes()].concat();
-        client.push(
-            [
-                frame(HEADERS, END_STREAM | END_HEADERS, one, &request),
-                frame(HEADERS, 0, two, &block(POST)),
-                frame(CONTINUATION, END_HEADERS, two, &[&[0xbe, 0xbf][..], &named].concat()),
-                frame(DATA, PADDED, two, b"\x05\0\0\0\x01\0ab\0\0\0\0\0"),
-                frame(WINDOW_UPDATE, 0, 0, &[0, 0, 1, 0]),
-                data(two, END_STREAM, &[0xff; 200]),
-            ]
-            .concat(),
-        );
-        let response = indexed(&[(":status", "200"), ("content-type", "text/plain"), ("x-turn", &random())]);
-        server.push(
-            [
-                frame(HEADERS, END_HEADERS, one, &response),
-                data(one, 0, format!("body {turn} é").as_bytes()),
-                frame(PING, 0, 0, &[0; 8]),
-                frame(HEADERS, END_HEADERS | END_STREAM, two, &[&[0x8d][..], &[0xbe, 0xbf]].concat()),
-                headers(one, END_STREAM, &[("trailer", "t")]),
-            ]
-            .concat(),
-        );
-    }
-    client.push(headers(17, 0, GET));
-    server.push(frame(PING, ACK, 0, &[0; 8]));
-    (client, server)
-}
-
-#[test]
-fn two_hundred_thousand_connections_stay_within_the_memory_they_may_take() {
-    let limit = 64u64 << 20;
-    let mut rig = Rig::with(&[("flower_max_flows", Value::Count(200_000))], |context| {
-        context.memory = limit;
-        context.packets = false;
-    });
-    rig.replace_destination(Box::new(Nothing));
-    let request =
-        [client_start(), frame(HEADERS, END_HEADERS, 1, &indexed(&[GET, &[("x", &"v".repeat(200))]].concat()))]
-            .concat();
-    let bytes = rig.context.metrics.gauges("tawon_table_bytes").with_label_values(&["h2"]);
-    let mut most = 0;
-    for flow in 0..200_000u64 {
-        let chunk = rig.plain(flow, Tx, &request);
-        rig.feed(&tawon::task::record::Chunk { start: true, offset: 0, ..chunk });
-        if flow % 10_000 == 0 {
-            rig.pass(1.0);
-            most = most.max(bytes.get());
-        }
-    }
-    assert!(most > limit as i64 / 2 && most <= limit as i64, "{most}");
-    let evicted = rig.context.metrics.counters("tawon_table_evictions_total").with_label_values(&["h2"]).get();
-    let kept = rig.context.metrics.gauge("h2_flower_flows").get() as u64;
-    assert_eq!(evicted + kept, 200_000);
-    assert!(evicted > 0);
-    rig.finish();
-}
-
-struct Nothing;
-
-impl tawon::pipeline::Task for Nothing {
-    fn event(&mut self, _: &tawon::pipeline::Event<'_>, _: &mut tawon::pipeline::Next<'_>) {}
 }

@@ -3,7 +3,8 @@
 
 use tawon::task::Value;
 
-use crate::h2_counters::{FLOW_CONTROL, Moved, bulk, initial_window, moved, window};
+use crate::h2_counters::{Moved, moved};
+use crate::h2_windows::{FLOW_CONTROL, bulk, initial_window, window};
 use crate::support::alloc;
 use crate::support::h2::*;
 

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tawon::metrics::Metrics;
-use tawon::pipeline::{End, Event, Next, Record, Task, View};
+use tawon::pipeline::{End, Event, Next, Task, View};
 use tawon::task::processing::h2::shape::H2;
 use tawon::task::record::{Chunk, Direction, FlowEnd, Net};
-use tawon::task::{Context, Kind, Value};
+use tawon::task::{Context, Value};
 use tawon::time::{Instant, Timestamp};
 
-use super::replay;
+use super::tasks::Given;
+use super::{messages, replay};
 
 pub use Direction::{Rx, Tx};
 
@@ -46,22 +47,6 @@ impl Task for Raw {
             assert!(!text.is_empty() && !text.contains(&b'\n'));
             self.0.borrow_mut().push(json);
         });
-    }
-}
-
-struct ChunkRecord<'a>(Chunk<'a>);
-
-impl Record for ChunkRecord<'_> {
-    fn kind(&self) -> Kind {
-        Kind::Payload
-    }
-
-    fn json(&self, _: &mut Vec<u8>) {}
-
-    fn text(&self, _: &mut Vec<u8>) {}
-
-    fn view(&self) -> View<'_> {
-        View::Chunk(&self.0)
     }
 }
 
@@ -132,28 +117,9 @@ impl Rig {
     /// A chunk that follows the ones before it.
     pub fn plain<'a>(&self, flow: u64, direction: Direction, bytes: &'a [u8]) -> Chunk<'a> {
         let offset = self.offsets.get(&(flow, direction)).copied().unwrap_or_default();
-        Chunk {
-            flow: Some(flow),
-            direction,
-            seq: 0,
-            offset,
-            gap: 0,
-            gap_unknown: false,
-            bytes,
-            length: bytes.len() as u64,
-            start: false,
-            end: None,
-            datagram: false,
-            net: Some(Net {
-                local: Some([10, 0, 0, 1].into()),
-                local_port: 40000,
-                peer: ([10, 0, 0, 2], 8080).into(),
-                proto: 6,
-                netns: None,
-                packet: self.context.packets,
-            }),
-            process: None,
-        }
+        let chunk = messages::chunk(flow, 6, 8080, bytes);
+        let net = chunk.net.map(|net| Net { packet: self.context.packets, ..net });
+        Chunk { direction, offset, net, ..chunk }
     }
 
     pub fn chunk(&mut self, chunk: &Chunk<'_>) {
@@ -169,7 +135,7 @@ impl Rig {
 
     /// Hands a chunk to the task and does nothing else.
     pub fn feed(&mut self, chunk: &Chunk<'_>) {
-        let record = ChunkRecord(*chunk);
+        let record = Given(View::Chunk(chunk));
         let event = Event::new(Timestamp(1_700_000_000_000_000_000 + self.now), Instant(self.now), &record);
         self.task.event(&event, &mut Next::new(&mut self.kept));
     }
@@ -259,6 +225,11 @@ impl Rig {
         let emitted: u64 = self.emitted.iter().map(|counter| counter.get()).sum();
         assert_eq!(self.opened.get(), emitted + self.open.get() as u64);
     }
+}
+
+/// The error counters that moved, as a test states them.
+pub fn errors(rig: &Rig) -> Vec<(&'static str, f64)> {
+    rig.errors().into_iter().map(|(name, value)| (&*name.leak(), value)).collect()
 }
 
 /// A record as its schema describes it.

@@ -1,7 +1,7 @@
 //! Runs a processing task alone over frames, chunks or a capture file, and keeps the records that it
 //! adds and what it counts.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -130,6 +130,28 @@ impl Record for Given<'_> {
 
     fn view(&self) -> View<'_> {
         self.0
+    }
+}
+
+/// A destination that writes each record, as JSON and readable, into a buffer that is there, and counts them.
+pub struct Writer {
+    buffer: Vec<u8>,
+    pub records: Rc<Cell<u32>>,
+}
+
+impl Writer {
+    pub fn new() -> Writer {
+        Writer { buffer: Vec::with_capacity(1 << 16), records: Rc::default() }
+    }
+}
+
+impl Task for Writer {
+    fn event(&mut self, event: &Event<'_>, _: &mut Next<'_>) {
+        self.buffer.clear();
+        event.record.json(&mut self.buffer);
+        event.record.text(&mut self.buffer);
+        assert!(self.buffer.len() > 50);
+        self.records.set(self.records.get() + 1);
     }
 }
 
