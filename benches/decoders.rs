@@ -243,13 +243,14 @@ fn dns_answer(id: u16) -> Vec<u8> {
     message
 }
 
-/// A capture file of these frames, a microsecond between them; how many they are.
+/// A capture file of these frames, 10 000 in a second, so that ended connections are forgotten as they are
+/// live; how many they are.
 fn write(path: &Path, frames: impl Iterator<Item = Vec<u8>>) -> usize {
     let mut file = BufWriter::new(File::create(path).unwrap());
     file.write_all(&packets::pcap([])).unwrap();
     let mut count = 0;
     for (at, frame) in (0_u64..).zip(frames) {
-        let record = packets::pcap([(1_700_000_000_000_000_000 + at * 1000, &frame[..])]);
+        let record = packets::pcap([(1_700_000_000_000_000_000 + at * 100_000, &frame[..])]);
         file.write_all(&record[24..]).unwrap();
         count += 1;
     }

@@ -10,6 +10,7 @@ pub mod ip;
 pub mod layers;
 pub mod padded;
 pub mod pfcp;
+pub mod plain;
 pub mod reader;
 pub mod tcp;
 pub mod tcp_options;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::decode::Error;
 use crate::decode::ip::protocol;
 use crate::decode::layers::{Layer, Layers};
+use crate::decode::plain::{Plain, mapped, plain};
 use crate::decode::tcp::{Flags, Tcp};
 use crate::flow::connection::Connection;
 use crate::flow::fragments::{FragmentKey, Fragments};
@@ -110,6 +111,8 @@ pub struct Assembler {
     select: Select,
     limits: Limits,
     flows: Flows,
+    /// The flow of the last packet: the next is often of the same.
+    last: Id,
     fragments: Fragments,
     held: usize,
     /// Flows with a hole, each once, by key and number, with the time to look at them again.
@@ -143,11 +146,11 @@ struct Told {
     ends: (SocketAddr, SocketAddr),
 }
 
-/// A packet's place: addresses as 128 bits, IPv4 mapped.
+/// A packet's place, IPv4 mapped.
 #[derive(Clone, Copy)]
 struct Addresses {
-    src: Ipv6Addr,
-    dst: Ipv6Addr,
+    src: u128,
+    dst: u128,
 }
 
 impl Assembler {
@@ -156,6 +159,7 @@ impl Assembler {
             select,
             limits,
             flows: Flows::with_room(limits.flows),
+            last: Id::NOWHERE,
             fragments: Fragments::default(),
             held: 0,
             holes: VecDeque::new(),
@@ -174,6 +178,9 @@ impl Assembler {
         sink: &mut impl FnMut(&Segment<'_>),
     ) {
         self.counts.frames += 1;
+        if let Some(Plain { src, dst, tcp }) = plain(link_type, bytes) {
+            return self.tcp(Addresses { src, dst }, &tcp, 0, at, sink);
+        }
         self.walk(Layers::new(link_type, bytes, wire_length), None, 0, at, sink);
     }
 
@@ -246,13 +253,12 @@ impl Assembler {
             let fragment = match layer {
                 Ok(Layer::Ipv4(ip)) => {
                     datagram = None;
-                    let (src, dst) = (ip.src().to_ipv6_mapped(), ip.dst().to_ipv6_mapped());
-                    addresses = Some(Addresses { src, dst });
+                    addresses = Some(Addresses { src: mapped(ip.src()), dst: mapped(ip.dst()) });
                     ip.fragment().map(|fragment| (fragment, ip.protocol(), ip.protocol(), false))
                 }
                 Ok(Layer::Ipv6(ip)) => {
                     datagram = None;
-                    addresses = Some(Addresses { src: ip.src(), dst: ip.dst() });
+                    addresses = Some(Addresses { src: ip.src().to_bits(), dst: ip.dst().to_bits() });
                     None
                 }
                 Ok(Layer::Extension(extension)) => extension
@@ -281,6 +287,7 @@ impl Assembler {
                 }
             };
             if let (Some((fragment, protocol, next, v6)), Some(Addresses { src, dst })) = (fragment, addresses) {
+                let (src, dst) = (Ipv6Addr::from_bits(src), Ipv6Addr::from_bits(dst));
                 let key = FragmentKey { src, dst, protocol, id: fragment.id };
                 fragment_of = Some((key, fragment, next, v6));
                 break;
@@ -320,13 +327,14 @@ impl Assembler {
             return;
         }
         let (key, from_low) = FlowKey::new(protocol::UDP, (addresses.src, ports.0), (addresses.dst, ports.1));
-        let id = match self.flows.touch(&key) {
+        let id = match self.flows.touch_guess(&key, self.last) {
             Some(id) => id,
             None => {
                 let id = key.flow_id(at, 0);
                 self.insert(key, Flow::new(&key, id, from_low, at, None), UDP, at, sink)
             }
         };
+        self.last = id;
         let Some(flow) = self.flows.at(id) else { return };
         flow.last = at;
         flow.told.datagram(&key, from_low, bytes, missing, sink);
@@ -345,7 +353,7 @@ impl Assembler {
         }
         let (key, from_low) =
             FlowKey::new(protocol::TCP, (addresses.src, tcp.src_port()), (addresses.dst, tcp.dst_port()));
-        let mut known = self.flows.touch(&key);
+        let mut known = self.flows.touch_guess(&key, self.last);
         if tcp.flags().has(Flags::SYN) && self.is_anew(known, from_low, tcp) {
             self.give_up(&key, at, sink);
             known = None;
@@ -356,6 +364,7 @@ impl Assembler {
             None if !tcp.flags().has(Flags::SYN) && tcp.payload().is_empty() && missing == 0 => return,
             None => self.begin(key, from_low, tcp, at, sink),
         };
+        self.last = id;
         let Some(Flow { told, last, waits, connection: Some(connection) }) = self.flows.at(id) else { return };
         *last = at;
         let was_over = connection.is_over();

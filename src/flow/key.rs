@@ -17,9 +17,9 @@ pub struct FlowKey {
 }
 
 impl FlowKey {
-    /// The key, and whether `src` is its lower end.
-    pub fn new(protocol: u8, src: (Ipv6Addr, u16), dst: (Ipv6Addr, u16)) -> (FlowKey, bool) {
-        let (src, dst) = ((src.0.to_bits(), src.1), (dst.0.to_bits(), dst.1));
+    /// The key of addresses with 128 bits and ports, and whether `src` is its lower end.
+    #[inline]
+    pub fn new(protocol: u8, src: (u128, u16), dst: (u128, u16)) -> (FlowKey, bool) {
         let from_low = src <= dst;
         let (low, high) = if from_low { (src, dst) } else { (dst, src) };
         (FlowKey { low: low.0, high: high.0, low_port: low.1, high_port: high.1, protocol }, from_low)
@@ -82,8 +82,8 @@ mod tests {
 
     use super::*;
 
-    fn end(last: u8, port: u16) -> (Ipv6Addr, u16) {
-        (Ipv4Addr::new(10, 0, 0, last).to_ipv6_mapped(), port)
+    fn end(last: u8, port: u16) -> (u128, u16) {
+        (Ipv4Addr::new(10, 0, 0, last).to_ipv6_mapped().to_bits(), port)
     }
 
     #[test]

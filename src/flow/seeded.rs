@@ -85,7 +85,7 @@ fn fold(word: u64, factor: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::net::Ipv4Addr;
 
     use super::*;
     use crate::flow::key::FlowKey;
@@ -93,10 +93,11 @@ mod tests {
     #[test]
     fn flows_of_neighbouring_addresses_and_ports_spread_over_the_upper_and_the_lower_half() {
         let seed = Seeded::new();
-        let server = (Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped(), 80);
-        let mapped = |at: u32| (Ipv4Addr::from(0x0a01_0000 + at % 256).to_ipv6_mapped(), 1024 + (at / 256) as u16);
-        let apart = |at: u32| (Ipv6Addr::from(0x2001_0db8_u128 << 96 | u128::from(at) << 60), 443);
-        for of in [&mapped as &dyn Fn(u32) -> (Ipv6Addr, u16), &apart] {
+        let server = (Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped().to_bits(), 80);
+        let mapped =
+            |at: u32| (Ipv4Addr::from(0x0a01_0000 + at % 256).to_ipv6_mapped().to_bits(), 1024 + (at / 256) as u16);
+        let apart = |at: u32| (0x2001_0db8_u128 << 96 | u128::from(at) << 60, 443);
+        for of in [&mapped as &dyn Fn(u32) -> (u128, u16), &apart] {
             let hashes: Vec<u64> = (0..COUNT).map(|at| seed.hash_one(FlowKey::new(6, of(at), server).0)).collect();
             assert_eq!(hashes.iter().collect::<HashSet<_>>().len(), COUNT as usize);
             for shift in [0, 16, 32, 48] {

@@ -175,12 +175,15 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
     #[inline]
     pub fn touch(&mut self, key: &K) -> Option<Id> {
         let at = self.find(key)?;
-        let link = *self.links.get(at as usize)?;
-        if link.newer != NONE {
-            self.unlink(at);
-            self.link(at, link.list);
-        }
-        Some(Id(at))
+        self.used(at)
+    }
+
+    /// The same, looked for first where it is guessed to be: what comes in bursts asks for one entry many
+    /// times in turn.
+    #[inline]
+    pub fn touch_guess(&mut self, key: &K, guess: Id) -> Option<Id> {
+        let Id(at) = self.locate(key, guess)?;
+        self.used(at)
     }
 
     /// The same for whoever wants no more than the entry.
@@ -292,6 +295,16 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
     #[inline]
     fn slot(&self, at: u32) -> Option<&Entry<K, V>> {
         self.slots.get(at as usize)?.as_ref()
+    }
+
+    #[inline]
+    fn used(&mut self, at: u32) -> Option<Id> {
+        let link = *self.links.get(at as usize)?;
+        if link.newer != NONE {
+            self.unlink(at);
+            self.link(at, link.list);
+        }
+        Some(Id(at))
     }
 
     fn unlink(&mut self, at: u32) {

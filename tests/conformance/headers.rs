@@ -291,6 +291,41 @@ fn a_frame_cut_at_any_byte_gives_what_is_whole_and_says_why_it_ends() {
 }
 
 #[test]
+fn a_plain_frame_is_read_in_one_go_as_it_is_step_by_step() {
+    use tawon::decode::layers::{Layer, Layers};
+    use tawon::decode::plain::{Plain, mapped, plain};
+    fn stepwise(frame: &[u8], wire: usize) -> Option<Plain<'_>> {
+        let mut layers = Layers::new(1, frame, wire);
+        let kinds: Vec<_> = layers.by_ref().collect();
+        let [Ok(Layer::Ethernet(_)), Ok(ip), Ok(Layer::Tcp(tcp))] = kinds[..] else { return None };
+        let (src, dst) = match ip {
+            Layer::Ipv4(ip) if !ip.is_fragment() && ip.total_length() != 0 => (mapped(ip.src()), mapped(ip.dst())),
+            Layer::Ipv6(ip) if ip.payload_length() != 0 => (ip.src().to_bits(), ip.dst().to_bits()),
+            _ => return None,
+        };
+        (layers.missing() == 0).then_some(Plain { src, dst, tcp })
+    }
+    let (mut whole, mut seen) = (0, 0);
+    for capture in ["headers.pcap", "../tls/curl.pcap"] {
+        let file = std::fs::File::open(data(capture)).unwrap();
+        let mut file = tawon::task::source::capture::file::Reader::new(file).unwrap();
+        while let Some(packet) = file.next().unwrap() {
+            // as it is, followed by padding, and cut at any byte
+            let padded = [packet.bytes, &[0; 7]].concat();
+            whole += usize::from(plain(1, packet.bytes).is_some());
+            for keep in 0..=padded.len() {
+                let (frame, wire) = (&padded[..keep], padded.len());
+                let (at_once, stepwise) = (plain(1, frame), stepwise(frame, wire));
+                assert_eq!(format!("{at_once:?}"), format!("{stepwise:?}"), "{keep}");
+                seen += usize::from(at_once.is_some());
+            }
+        }
+    }
+    // Each is one with no, some and all of its padding.
+    assert!(whole >= 20 && seen >= 8 * whole, "{whole} {seen}");
+}
+
+#[test]
 fn headers_of_a_frame_are_written_without_allocating() {
     use tawon::pipeline::{Event, Next, Task};
     struct Write(Vec<u8>);

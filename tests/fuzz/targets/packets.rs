@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tawon::decode::layers::{Layer, Layers};
+use tawon::decode::plain::plain;
 use tawon::decode::{Error, Reader};
 use tawon::flow::assembler::{Assembler, Limits, Select};
 use tawon::time::Instant;
@@ -18,6 +19,9 @@ fuzz_target!(|data: &[u8]| {
         let frame = input.take(usize::from(length).min(input.remaining())).unwrap_or_default();
         let wire = frame.len() + usize::from(cut);
         let mut fragment = false;
+        let at_once = plain(link_type, frame).map(|plain| format!("{:?}", plain.tcp));
+        let last = Layers::new(link_type, frame, wire).filter_map(Result::ok).last();
+        assert!(at_once.is_none_or(|tcp| matches!(last, Some(Layer::Tcp(last)) if format!("{last:?}") == tcp)));
         for layer in Layers::new(link_type, frame, wire) {
             fragment |= layer.is_ok_and(is_fragment);
             let truncated = matches!(layer, Err(Error::Truncated));

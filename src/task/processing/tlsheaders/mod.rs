@@ -18,10 +18,11 @@ pub use self::schema::schema;
 use self::stream::Stream;
 use super::parse::{Counts, Status};
 use super::streams::{Streams, When};
-use crate::decode::tls::{Alert, Certificates, ClientHello, Handshake, ServerHello, content, fingerprint, handshake};
+use crate::decode::Error;
+use crate::decode::tls::{Alert, Certificates, ClientHello, Handshake, ServerHello, content, handshake};
 use crate::flow::assembler::{Limits, Select};
 use crate::flow::seeded::Seeded;
-use crate::flow::table::Table;
+use crate::flow::table::{Id, Table};
 use crate::pipeline::{End, Event, Next, Task};
 use crate::task::record::{Chunk, Direction, Net};
 use crate::task::{Build, Context, Kind, Options, Spec};
@@ -58,6 +59,8 @@ struct TlsTask {
 /// What is known of each flow, bounded in number and in bytes.
 struct Flows {
     table: Table<u64, Flow, 1, Seeded>,
+    /// That of the last chunk: the next is often of the same.
+    last: Id,
     /// Bytes that all flows keep of unfinished records and messages.
     held: usize,
     max_held: usize,
@@ -112,6 +115,7 @@ impl Flows {
         let of_table = ["tlsheaders"];
         Flows {
             table: Table::with_room(MAX_FLOWS),
+            last: Id::NOWHERE,
             held: 0,
             max_held: MAX_HELD.min(context.memory as usize / 4),
             output: Output {
@@ -142,11 +146,12 @@ impl Flows {
             self.output.feed(&mut flow, chunk, ends, pass);
             return flow.close(&mut |status| self.output.counts.add(status));
         };
-        let at = match self.table.touch(&id) {
+        let at = match self.table.touch_guess(&id, self.last) {
             Some(at) => at,
             None if chunk.end.is_some() || chunk.length == 0 && chunk.gap == 0 && !chunk.gap_unknown => return,
             None => self.table.insert(id, Flow::new(chunk.datagram), 0),
         };
+        self.last = at;
         let Some(flow) = self.table.at(at) else { return };
         let before = flow.held();
         self.output.feed(flow, chunk, ends, pass);
@@ -257,34 +262,34 @@ impl Output {
     }
 
     fn found(&mut self, found: Found<'_>, ends: Option<(Net, Direction)>, pass: &mut dyn FnMut(&TlsHeaders<'_>)) {
+        let Output { counts, fingerprints } = self;
         let (content_type, version, handshake_type, body) = match found {
-            Found::Wrong(status) => return self.counts.add(status),
+            Found::Wrong(status) => return counts.add(status),
             Found::Alert { version, alert } => (content::ALERT, version, None, Ok(Body::Alert(alert))),
             Found::Handshake { version, handshake, datagram } => {
-                let body = self.body(&handshake, datagram);
+                let body = body(&handshake, datagram, fingerprints);
                 (content::HANDSHAKE, version, Some(handshake.handshake_type), body)
             }
         };
-        let Ok(body) = body else { return self.counts.add(Status::Malformed) };
-        self.counts.add(Status::Ok);
+        let Ok(body) = body else { return counts.add(Status::Malformed) };
+        counts.add(Status::Ok);
         pass(&TlsHeaders { content_type, version, handshake_type, body, ends });
     }
+}
 
-    fn body<'a>(&mut self, message: &Handshake<'a>, datagram: bool) -> Result<Body<'a>, crate::decode::Error> {
-        Ok(match message.handshake_type {
-            handshake::CLIENT_HELLO => {
-                let hello = ClientHello::read(message.body, datagram)?;
-                let (ja3, ja4) = self.fingerprints.of(&hello);
-                Body::ClientHello { hello, ja3, ja4 }
-            }
-            handshake::SERVER_HELLO => {
-                let hello = ServerHello::read(message.body)?;
-                Body::ServerHello { hello, ja3s: fingerprint::ja3s(&hello) }
-            }
-            handshake::CERTIFICATE => Body::Certificates(Certificates::read(message.body)?),
-            _ => Body::None,
-        })
-    }
+fn body<'a>(message: &Handshake<'a>, datagram: bool, fingerprints: &'a mut Fingerprints) -> Result<Body<'a>, Error> {
+    Ok(match message.handshake_type {
+        handshake::CLIENT_HELLO => {
+            let hello = ClientHello::read(message.body, datagram)?;
+            Body::ClientHello(hello, fingerprints.of_client(&hello))
+        }
+        handshake::SERVER_HELLO => {
+            let hello = ServerHello::read(message.body)?;
+            Body::ServerHello(hello, fingerprints.of_server(&hello))
+        }
+        handshake::CERTIFICATE => Body::Certificates(Certificates::read(message.body)?),
+        _ => Body::None,
+    })
 }
 
 /// Flows that are remembered.

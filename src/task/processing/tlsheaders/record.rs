@@ -2,13 +2,13 @@
 //! or as four hexadecimal digits where they have none (GREASE among them).
 
 use crate::decode::padded::Padded;
-use crate::decode::tls::fingerprint::{Ja3, Ja4};
 use crate::decode::tls::{Alert, Certificates, ClientHello, Extensions, ServerHello, names};
 use crate::pipeline::Record;
 use crate::task::Kind;
 use crate::task::json::{self, Object};
 use crate::task::processing::text;
 use crate::task::processing::tlsheaders::certificate;
+use crate::task::processing::tlsheaders::fingerprints::Seen;
 use crate::task::record::{Direction, Net};
 
 /// One handshake message or alert.
@@ -23,15 +23,8 @@ pub struct TlsHeaders<'a> {
 }
 
 pub enum Body<'a> {
-    ClientHello {
-        hello: ClientHello<'a>,
-        ja3: Ja3,
-        ja4: Ja4,
-    },
-    ServerHello {
-        hello: ServerHello<'a>,
-        ja3s: Ja3,
-    },
+    ClientHello(ClientHello<'a>, &'a Seen),
+    ServerHello(ServerHello<'a>, &'a Seen),
     Certificates(Certificates<'a>),
     Alert(Alert),
     /// A message of which only its type is told.
@@ -55,8 +48,8 @@ impl Record for TlsHeaders<'_> {
                 });
             }
             match &self.body {
-                Body::ClientHello { hello, ja3, ja4 } => o.object("clientHello", |o| client_hello(o, hello, ja3, ja4)),
-                Body::ServerHello { hello, ja3s } => o.object("serverHello", |o| server_hello(o, hello, ja3s)),
+                Body::ClientHello(hello, seen) => o.object("clientHello", |o| client_hello(o, hello, seen)),
+                Body::ServerHello(hello, seen) => o.object("serverHello", |o| server_hello(o, hello, seen)),
                 Body::Certificates(certificates) => o.array("certificates", |array| {
                     certificates.iter().for_each(|der| certificate::json(der, array.item()));
                 }),
@@ -72,7 +65,7 @@ impl Record for TlsHeaders<'_> {
     fn text(&self, out: &mut Vec<u8>) {
         text::ends(out, self.ends);
         match &self.body {
-            Body::ClientHello { hello, ja4, .. } => {
+            Body::ClientHello(hello, seen) => {
                 out.extend_from_slice(b"TLS client_hello");
                 if let Some(sni) = hello.sni {
                     out.extend_from_slice(b" sni=");
@@ -87,9 +80,9 @@ impl Record for TlsHeaders<'_> {
                     out.extend_from_slice(b" ech");
                 }
                 out.extend_from_slice(b" ja4=");
-                out.extend_from_slice(ja4);
+                out.extend_from_slice(&seen.ja4);
             }
-            Body::ServerHello { hello, ja3s } => {
+            Body::ServerHello(hello, seen) => {
                 let retry: &[u8] =
                     if hello.is_hello_retry_request() { b"hello_retry_request" } else { b"server_hello" };
                 out.extend_from_slice(b"TLS ");
@@ -98,7 +91,7 @@ impl Record for TlsHeaders<'_> {
                 named(out, " cipher=", names::cipher(hello.cipher).into_iter());
                 list(out, b" alpn=", hello.alpn.into_iter());
                 out.extend_from_slice(b" ja3s=");
-                out.extend_from_slice(ja3s);
+                out.extend_from_slice(&seen.ja3);
             }
             Body::Certificates(certificates) => {
                 out.extend_from_slice(b"TLS certificate");
@@ -124,54 +117,59 @@ impl Record for TlsHeaders<'_> {
     }
 }
 
-fn client_hello(o: &mut Object<'_>, hello: &ClientHello<'_>, ja3: &Ja3, ja4: &Ja4) {
-    version(o, "version", hello.legacy_version);
-    if !hello.supported_versions.is_empty() {
-        o.array("supportedVersions", |array| {
-            hello.supported_versions.iter().for_each(|code| array.name_or_code(names::version(code), code));
-        });
-    }
-    items(o, "ciphers", hello.ciphers.iter(), |code| names::CIPHER.item(code));
-    extensions(o, hello.extensions);
+fn client_hello(o: &mut Object<'_>, hello: &ClientHello<'_>, seen: &Seen) {
+    seen.part(0, o, |o| {
+        version(o, "version", hello.legacy_version);
+        if !hello.supported_versions.is_empty() {
+            o.array("supportedVersions", |array| {
+                hello.supported_versions.iter().for_each(|code| array.name_or_code(names::version(code), code));
+            });
+        }
+        items(o, "ciphers", hello.ciphers.iter(), |code| names::CIPHER.item(code));
+        extensions(o, hello.extensions);
+    });
     if let Some(sni) = hello.sni {
         o.text("sni", sni);
     }
-    if hello.alpn().next().is_some() {
-        o.texts("alpn", hello.alpn());
-    }
-    if !hello.groups.is_empty() {
-        items(o, "groups", hello.groups.iter(), |code| names::GROUP.item(code));
-    }
-    if !hello.signature_algorithms.is_empty() {
-        items(o, "signatureAlgorithms", hello.signature_algorithms.iter(), |code| {
-            names::SIGNATURE_ALGORITHM.item(code)
-        });
-    }
+    seen.part(1, o, |o| {
+        if hello.alpn().next().is_some() {
+            o.texts("alpn", hello.alpn());
+        }
+        if !hello.groups.is_empty() {
+            items(o, "groups", hello.groups.iter(), |code| names::GROUP.item(code));
+        }
+        if !hello.signature_algorithms.is_empty() {
+            let name = |code| names::SIGNATURE_ALGORITHM.item(code);
+            items(o, "signatureAlgorithms", hello.signature_algorithms.iter(), name);
+        }
+    });
     if !hello.session_id.is_empty() {
         o.hex("sessionID", hello.session_id);
     }
     o.hex("random", hello.random);
-    ascii(o, "ja3", ja3);
-    ascii(o, "ja4", ja4);
+    ascii(o, "ja3", &seen.ja3);
+    ascii(o, "ja4", &seen.ja4);
     if hello.ech() {
         o.flag("ech", true);
     }
 }
 
-fn server_hello(o: &mut Object<'_>, hello: &ServerHello<'_>, ja3s: &Ja3) {
+fn server_hello(o: &mut Object<'_>, hello: &ServerHello<'_>, seen: &Seen) {
     version(o, "version", hello.legacy_version);
     if let Some(selected) = hello.selected_version {
         version(o, "selectedVersion", selected);
     }
-    code(o, "cipher", names::cipher(hello.cipher), hello.cipher);
-    extensions(o, hello.extensions);
+    seen.part(0, o, |o| {
+        code(o, "cipher", names::cipher(hello.cipher), hello.cipher);
+        extensions(o, hello.extensions);
+    });
     if let Some(alpn) = hello.alpn {
         o.text("alpn", alpn);
     }
     if hello.is_hello_retry_request() {
         o.flag("helloRetryRequest", true);
     }
-    ascii(o, "ja3s", ja3s);
+    ascii(o, "ja3s", &seen.ja3);
 }
 
 fn extensions(o: &mut Object<'_>, extensions: Extensions<'_>) {

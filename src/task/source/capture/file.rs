@@ -7,6 +7,7 @@ use std::io::{self, Read};
 
 use super::ahead::Blocks;
 use super::record::Interface;
+use crate::kernel::cache;
 
 /// A frame of a file, lent until the next is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -131,6 +132,8 @@ impl<R: Read> Reader<R> {
             return Err(Error::Corrupt("a frame of an unknown interface", at));
         };
         let bytes = self.input.lent(captured);
+        // The next record begins behind it, in memory that another processor has written.
+        cache::fetch(bytes.as_ptr_range().end);
         let length = length.max(bytes.len() as u32);
         Ok(Some(Packet { bytes, length, link_type: *link_type, time, interface }))
     }
