@@ -67,7 +67,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// One entry of an event's `data`: a typed record of records.md.
+/// One entry of an event's `data`: a typed record, of the shape that `task::schema` tells.
 pub trait Record {
     /// Which record type this is: the `type` of its entry.
     fn kind(&self) -> Kind;

@@ -10,8 +10,7 @@ use crate::config::{files, schema};
 /// Validate configuration and directive files: every error, each with file:line:column.
 ///
 /// A configuration is read with the directives.d beside it. Exits with 0, or with 1 where a file is
-/// wrong or cannot be read. Warnings (contents of connections leaving the node unencrypted) do not
-/// change that.
+/// wrong or cannot be read; warnings do not change that.
 #[derive(Args)]
 #[command(after_help = "Examples:
   tawon check /etc/tawon/tawon.yaml

@@ -105,7 +105,7 @@ pub enum Source {
     Capture,
 }
 
-/// The record types of records.md.
+/// The record types; `schema` tells the shape of each.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {
     Exec,

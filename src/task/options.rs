@@ -43,7 +43,7 @@ pub enum Type {
     Path,
     /// One of these words.
     Choice(&'static [&'static str]),
-    /// A filter of directives.md: `port 8080 and not host 10.0.0.1`.
+    /// A filter, as `config::filter` reads it: `port 8080 and not host 10.0.0.1`.
     Filter,
     /// libpcap's filter language.
     PcapFilter,
@@ -53,7 +53,7 @@ pub enum Type {
     Words,
     /// A regular expression.
     Regex,
-    /// The groups of records.md to attach: `process.min+pod`.
+    /// The shared groups to attach, of `process::metadata`: `process.min+pod`.
     Meta,
 }
 

@@ -1,4 +1,4 @@
-//! The shapes that several records share (records.md, groups) and that processing tasks take from
+//! The shapes that several records share, and those that processing tasks take from
 //! any source: `Chunk`, bytes of a flow; `Frame`, one captured frame; `Net`, who talks to whom.
 
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,4 @@
-//! The envelope of records.md: one JSON object around everything that an event's chain holds.
+//! The envelope of records: one JSON object around everything that an event's chain holds.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! How an attempt to parse ended, and its counter `*_parse_total{status}` (metrics.md).
+//! How an attempt to parse ended, and its counter `*_parse_total{status}`.
 
 use prometheus::IntCounter;
 

@@ -1,4 +1,4 @@
-//! The `dns` record of records.md. Names are written as RFC 1035 5.1 has them, without the last dot.
+//! The `dns` record. Names are written as RFC 1035 5.1 has them, without the last dot.
 
 use std::io::Write;
 

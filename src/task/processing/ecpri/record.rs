@@ -1,4 +1,4 @@
-//! The `ecpri` record of records.md.
+//! The `ecpri` record, one per message.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! The `headers` record of records.md. What is inside a tunnel stands in `inner`, shaped as the whole.
+//! The `headers` record. What is inside a tunnel stands in `inner`, shaped as the whole.
 
 use std::io::Write;
 use std::net::IpAddr;

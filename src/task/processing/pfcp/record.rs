@@ -1,4 +1,4 @@
-//! The `pfcp` record of records.md, written by walking through the message.
+//! The `pfcp` record, written by walking through the message.
 
 use std::io::Write;
 use std::net::IpAddr;
