@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::support::replay::{Seen, context, replay};
+use crate::support::tasks::Writer;
 use crate::support::{alloc, tshark};
 
 fn data(name: &str) -> PathBuf {
@@ -327,20 +328,11 @@ fn a_plain_frame_is_read_in_one_go_as_it_is_step_by_step() {
 
 #[test]
 fn headers_of_a_frame_are_written_without_allocating() {
-    use tawon::pipeline::{Event, Next, Task};
-    struct Write(Vec<u8>);
-    impl Task for Write {
-        fn event(&mut self, event: &Event<'_>, _: &mut Next<'_>) {
-            self.0.clear();
-            event.record.json(&mut self.0);
-            event.record.text(&mut self.0);
-        }
-    }
     let context = context();
     let mut options = crate::support::replay::options(tawon::task::find("capture").unwrap(), &[]);
     options.set("file", tawon::task::Value::Text(data("headers.pcap").to_str().unwrap().to_owned()));
     let headers = || crate::support::replay::task("headers", &context, &[]);
-    let mut pipeline = tawon::pipeline::Pipeline::new(vec![headers(), Box::new(Write(Vec::with_capacity(1 << 16)))]);
+    let mut pipeline = tawon::pipeline::Pipeline::new(vec![headers(), Box::new(Writer::new())]);
     let mut capture = tawon::task::source::capture::Capture::open(&options, &context).unwrap();
     capture.batch(1, &mut pipeline).unwrap();
     assert_eq!(alloc::count(|| drop(capture.batch(1000, &mut pipeline))), 0);
