@@ -1,14 +1,17 @@
 //! One processing task over chunks, with a sink behind it that reads what comes: what targets have in common.
 
+#[path = "../support/messages.rs"]
+#[allow(dead_code)] // of its messages none is taken
+mod messages;
+
 use std::cell::RefCell;
-use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
 use serde::de::IgnoredAny;
 use tawon::metrics::Metrics;
 use tawon::pipeline::{End, Event, Next, Pipeline, Record, Task, View};
-use tawon::task::record::{Chunk, Direction, Net};
+use tawon::task::record::Chunk;
 use tawon::task::{Build, Context, Kind, Options, Value, find};
 use tawon::time::{Instant, Timestamp};
 
@@ -76,28 +79,7 @@ pub fn records(task: &str, port: u16, datagram: bool, pieces: &[&[u8]]) -> Vec<S
 
 /// Bytes of flow 1 to a port, without a gap.
 pub fn chunk(port: u16, datagram: bool, bytes: &[u8]) -> Chunk<'_> {
-    Chunk {
-        flow: Some(1),
-        direction: Direction::Tx,
-        seq: 0,
-        offset: 0,
-        gap: 0,
-        gap_unknown: false,
-        bytes,
-        length: bytes.len() as u64,
-        start: false,
-        end: None,
-        datagram,
-        net: Some(Net {
-            local: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            local_port: 40_000,
-            peer: ([127, 0, 0, 1], port).into(),
-            proto: if datagram { 17 } else { 6 },
-            netns: None,
-            packet: false,
-        }),
-        process: None,
-    }
+    messages::chunk(1, if datagram { 17 } else { 6 }, port, bytes)
 }
 
 struct Given<'a>(Chunk<'a>);
