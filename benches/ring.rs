@@ -172,10 +172,6 @@ impl Reader for Engine<'_, '_> {
         self.0.note(bytes)
     }
 
-    fn near(&self, _: usize, hint: u32) {
-        self.0.near(hint);
-    }
-
     fn fetch(&self, _: usize, hint: u32) -> u32 {
         self.0.fetch(hint)
     }

@@ -417,12 +417,6 @@ impl Reader for Engines<'_, '_> {
         if source == Hooks::Flows as usize { self.flows.note(bytes) } else { 0 }
     }
 
-    fn near(&self, source: usize, hint: u32) {
-        if source == Hooks::Flows as usize {
-            self.flows.near(hint);
-        }
-    }
-
     fn fetch(&self, source: usize, hint: u32) -> u32 {
         if source == Hooks::Flows as usize { self.flows.fetch(hint) } else { hint }
     }

@@ -22,22 +22,18 @@ struct Run {
     ring: usize,
     begin: usize,
     next: usize,
-    /// Up to where records have come near, and where they have been fetched.
-    near: usize,
+    /// Up to where what is known of records has been fetched.
     fetched: usize,
     end: usize,
 }
 
 /// Who takes the records.
 pub trait Reader {
-    /// A record of a source lies in its ring and is going to be handed over, mostly in this turn. What it
-    /// gives is kept with the record.
+    /// A record of a source lies in its ring and is going to be handed over, mostly in this turn: time to
+    /// have fetched from memory what `fetch` needs. What it gives is kept with the record.
     fn note(&self, _source: usize, _bytes: &[u8]) -> u32 {
         0
     }
-
-    /// The record of which this is kept comes near: time to have fetched from memory what `fetch` needs.
-    fn near(&self, _source: usize, _hint: u32) {}
 
     /// The record is one of the next: time to have fetched from memory what is known of it. What was kept
     /// with it is given, and what it gives is kept instead.
@@ -131,7 +127,7 @@ impl Merge {
                     (limit, more) = (limit.min(last.time), true);
                 }
                 self.heads.push(Reverse((first.time, self.runs.len() as u32)));
-                self.runs.push(Run { source, ring, begin: next, next, near: next, fetched: next, end });
+                self.runs.push(Run { source, ring, begin: next, next, fetched: next, end });
             }
         }
         (limit, more)
@@ -141,10 +137,6 @@ impl Merge {
 impl Run {
     #[inline]
     fn look_ahead(&mut self, notes: &mut [Note], to: &impl Reader) {
-        while let Some(note) = notes.get(self.near).filter(|_| self.near <= self.next + 2 * AHEAD) {
-            to.near(self.source, note.hint);
-            self.near += 1;
-        }
         while let Some(note) = notes.get_mut(self.fetched).filter(|_| self.fetched <= self.next + AHEAD) {
             note.hint = to.fetch(self.source, note.hint);
             self.fetched += 1;
@@ -154,7 +146,7 @@ impl Run {
 
 /// Records of one turn, over all rings: what a scrape waits for at most, at a few microseconds each.
 const TURN: usize = 2048;
-/// Records of a ring for which memory is being fetched at a time, and again as many for either step of it.
+/// Records of a ring for which memory is being fetched at a time.
 const AHEAD: usize = 16;
 /// Of one ring in any case.
 const LEAST: usize = 64;
@@ -208,7 +200,6 @@ mod tests {
 
     /// Notes a record by its number, and adds a mark where it is fetched.
     struct Marked {
-        near: Cell<u32>,
         fetched: Cell<u32>,
         records: u32,
     }
@@ -218,14 +209,8 @@ mod tests {
             number(bytes) << 8 | source as u32
         }
 
-        fn near(&self, source: usize, hint: u32) {
-            assert_eq!((hint & 0xff) as usize, source);
-            self.near.set(self.near.get() + 1);
-        }
-
         fn fetch(&self, source: usize, hint: u32) -> u32 {
             assert_eq!((hint & 0xff) as usize, source);
-            assert!(self.near.get() > self.fetched.get());
             self.fetched.set(self.fetched.get() + 1);
             hint | MARK
         }
@@ -235,7 +220,6 @@ mod tests {
             self.records += 1;
             // Of each of the four rings.
             assert!(self.fetched.get() - self.records <= 4 * AHEAD as u32);
-            assert!(self.near.get() - self.records <= 8 * AHEAD as u32);
         }
     }
 
@@ -250,9 +234,9 @@ mod tests {
             assert!(rings[ring as usize].push(&record(at * 3, at, 16)));
         }
         let mut all: Vec<Option<&mut Rings>> = sources.iter_mut().map(Some).collect();
-        let mut reader = Marked { near: Cell::new(0), fetched: Cell::new(0), records: 0 };
+        let mut reader = Marked { fetched: Cell::new(0), records: 0 };
         assert_eq!(Merge::default().drain(&mut all, u64::MAX, &mut reader).records, 1200);
-        assert_eq!((reader.records, reader.fetched.get(), reader.near.get()), (1200, 1200, 1200));
+        assert_eq!((reader.records, reader.fetched.get()), (1200, 1200));
     }
 
     const MARK: u32 = 1 << 31;

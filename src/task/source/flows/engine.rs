@@ -97,16 +97,13 @@ impl Engine {
         }
     }
 
-    /// A record is going to come: gives what to call `near` and `fetch` with.
+    /// A record is going to come: gives what to call `fetch` with, and has memory fetched that this needs.
     #[inline]
     pub fn note(&self, bytes: &[u8]) -> u32 {
-        number(bytes).map_or(0, |number| self.table.note(&number))
-    }
-
-    /// The record comes near: has memory fetched that `fetch` is going to need.
-    #[inline]
-    pub fn near(&self, noted: u32) {
+        let Some(number) = number(bytes) else { return 0 };
+        let noted = self.table.note(&number);
         self.table.fetch_place(noted, cache::fetch);
+        noted
     }
 
     /// The record is one of the next: has memory fetched that it is going to need, and gives the hint to
