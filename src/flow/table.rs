@@ -132,23 +132,22 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
     #[inline]
     pub fn guess(&self, noted: u32, fetch: impl Fn(*const u8)) -> Id {
         let Some(at) = self.index.guess(noted) else { return Id::NOWHERE };
-        if let Some(slot) = self.slots.get(at as usize) {
+        self.fetch_entry(Id(at), fetch);
+        Id(at)
+    }
+
+    /// Calls `fetch` with the first cache line of what is there, if anything is.
+    #[inline]
+    pub fn fetch_entry(&self, id: Id, fetch: impl Fn(*const u8)) {
+        if let Some(slot) = self.slots.get(id.0 as usize) {
             fetch(std::ptr::from_ref(slot).cast());
         }
-        Id(at)
     }
 
     /// Where the entry is, looked for first where it is guessed to be.
     #[inline]
     pub fn locate(&self, key: &K, guess: Id) -> Option<Id> {
         if is(&self.slots, guess.0, key) { Some(guess) } else { self.look_up(key) }
-    }
-
-    /// The entry, which keeps its place, looked for first where it is guessed to be.
-    #[inline]
-    pub fn at_guess(&mut self, key: &K, guess: Id) -> Option<&mut V> {
-        let id = self.locate(key, guess)?;
-        self.at(id)
     }
 
     /// The entry that a method told of, as long as it is not removed.
@@ -350,6 +349,12 @@ const NONE: u32 = u32::MAX;
 mod tests {
     use super::*;
 
+    /// The entry, looked for first where it is guessed to be.
+    fn located<'t>(table: &'t mut Table<u32, char, 2>, key: &u32, guess: Id) -> Option<&'t mut char> {
+        let id = table.locate(key, guess)?;
+        table.at(id)
+    }
+
     fn keys(table: &mut Table<u32, &'static str, 2>, list: usize) -> Vec<u32> {
         std::iter::from_fn(|| table.pop_oldest(list).map(|(key, _)| key)).collect()
     }
@@ -403,12 +408,12 @@ mod tests {
             table.insert(key, (key, false), 0);
         }
         for key in [1, 0, 3, 0] {
-            table.at_guess(&key, Id::NOWHERE).unwrap().1 = true;
+            table.get_mut(&key).unwrap().1 = true;
         }
         assert_eq!(table.oldest(0), Some((&0, &(0, true))), "a use alone moves nothing");
         table.pass_used(0, 64, take);
         assert_eq!(table.pop_oldest(0), Some((2, (2, false))));
-        table.at_guess(&1, Id::NOWHERE).unwrap().1 = true;
+        table.get_mut(&1).unwrap().1 = true;
         table.pass_used(0, 64, take);
         // 0 and 1 had their chance and stand behind what was there before; 3 has just got it.
         let mut left = || {
@@ -448,19 +453,19 @@ mod tests {
         let mut right = 0;
         for key in 0..1000 {
             let (at, address) = guess(&table, key);
-            let found = table.at_guess(&key, at).unwrap();
+            let found = located(&mut table, &key, at).unwrap();
             assert_eq!(u32::from(*found), key + 23);
             // An entry begins with its key, in the same cache line.
             right += u32::from(std::ptr::from_ref(found).addr() - address < 64);
         }
         assert!(right > 950, "{right}");
         let (of_5, _) = guess(&table, 5);
-        assert_eq!(table.at_guess(&7, of_5), Some(&mut '\u{1e}'), "a wrong guess costs a look-up");
+        assert_eq!(located(&mut table, &7, of_5), Some(&mut '\u{1e}'), "a wrong guess costs a look-up");
         assert_eq!(table.remove(&5), Some('\u{1c}'));
-        assert_eq!(table.at_guess(&5, of_5), None);
+        assert_eq!(located(&mut table, &5, of_5), None);
         table.insert(5000, 'x', 0);
-        assert_eq!(table.at_guess(&5, of_5), None, "the slot is another's by now");
-        assert_eq!(table.at_guess(&5000, of_5), Some(&mut 'x'));
+        assert_eq!(located(&mut table, &5, of_5), None, "the slot is another's by now");
+        assert_eq!(located(&mut table, &5000, of_5), Some(&mut 'x'));
     }
 
     #[test]

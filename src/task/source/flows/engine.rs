@@ -7,6 +7,7 @@ use super::desk::{Counts, Desk, tell};
 use super::listeners::Listeners;
 use super::options::Options;
 use super::record::State;
+use super::sequence::Sequence;
 use super::tracked::{Claimed, Tracked};
 use super::work::Work;
 use crate::flow::number::BuildNumber;
@@ -24,6 +25,7 @@ pub(super) type Flows = Table<u64, Tracked, LISTS, BuildNumber>;
 pub struct Engine {
     pub taps: Taps<Options>,
     pub(super) table: Flows,
+    sequence: Sequence,
     pub(super) limit: usize,
     pub(super) evictions: u64,
     /// Records since these were last added to what is counted.
@@ -58,6 +60,7 @@ impl Engine {
         Engine {
             taps: Taps::default(),
             table: Flows::with_room(limit),
+            sequence: Sequence::default(),
             limit: limit.max(1),
             evictions: 0,
             messages: 0,
@@ -100,6 +103,9 @@ impl Engine {
     /// A record is going to come: gives what to call `fetch` with, and has memory fetched that this needs.
     #[inline]
     pub fn note(&self, bytes: &[u8]) -> u32 {
+        if self.sequence.holds() && abi::kind(bytes) == CLAIMED {
+            return IN_SEQUENCE;
+        }
         let Some(number) = number(bytes) else { return 0 };
         let noted = self.table.note(&number);
         self.table.fetch_place(noted, cache::fetch);
@@ -110,7 +116,16 @@ impl Engine {
     /// call `record_at` with.
     #[inline]
     pub fn fetch(&self, noted: u32) -> u32 {
-        self.table.guess(noted, cache::fetch).number()
+        let guess = if noted == IN_SEQUENCE {
+            let next = self.sequence.guess();
+            self.table.fetch_entry(next, cache::fetch);
+            next
+        } else {
+            let guess = self.table.guess(noted, cache::fetch);
+            self.sequence.asked(guess);
+            guess
+        };
+        guess.number()
     }
 
     /// Time has passed: what nobody claimed within a second is told of as nobody's; UDP flows without
@@ -230,8 +245,10 @@ impl Engine {
     /// Somebody accepted a connection, or sent or received first on a UDP socket.
     #[inline]
     pub(super) fn claim_flow(&mut self, number: u64, guess: Id, claim: &abi::Claim, world: &mut World<'_>) {
+        let Some(at) = self.table.locate(&number, guess) else { return };
+        self.sequence.found(at, guess);
         let (table, mut desk) = self.split();
-        let Some(mut flow) = table.at_guess(&number, guess) else { return };
+        let Some(mut flow) = table.at(at) else { return };
         if flow.is_udp() {
             // These stand in the order in which they expire.
             let Some(touched) = table.touch_mut(&number) else { return };
@@ -427,6 +444,9 @@ fn number(record: &[u8]) -> Option<u64> {
     record.get(NUMBER_AT..)?.first_chunk().map(|number| u64::from_ne_bytes(*number))
 }
 
+/// What is noted of a claim where the index is not asked. As half of a hash it is as likely as any other,
+/// and costs no more than a wrong guess.
+const IN_SEQUENCE: u32 = u32::MAX;
 /// Where a record has its flow's number.
 const NUMBER_AT: usize = std::mem::offset_of!(abi::Claim, flow);
 const _: () = assert!(NUMBER_AT == std::mem::offset_of!(abi::Flow, flow));

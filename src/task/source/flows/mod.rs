@@ -5,6 +5,7 @@ mod engine;
 mod listeners;
 mod options;
 pub mod record;
+mod sequence;
 mod tracked;
 mod udp;
 mod work;
