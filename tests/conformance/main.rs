@@ -13,6 +13,7 @@ mod dns;
 mod dnssec;
 mod ecpri;
 mod extremes;
+mod flows_sequence;
 mod flows_slices;
 mod h2;
 mod h2_bounds;
