@@ -83,7 +83,12 @@ impl Agent {
         let signals = Signals::new(poll.registry(), SIGNALS).map_err(|error| Error::kernel("take signals", &error))?;
         let sources =
             Sources::new(&config, &metrics, waker.clone()).map_err(|error| Error::kernel("start a thread", &error))?;
-        let watched = setup.watch.then(|| Watched::new(setup.path.as_deref()));
+        let watched = setup.watch.then(|| {
+            let waker = waker.clone();
+            // A loop that cannot be woken finds it at its next turn.
+            Watched::start(setup.path.as_deref(), move || drop(waker.wake()))
+        });
+        let watched = watched.transpose().map_err(|error| Error::kernel("start a thread", &error))?;
         let mut agent = Agent {
             stats: BpfStats::new(&metrics),
             gauges: super::Gauges::new(&metrics),
@@ -195,9 +200,12 @@ impl Agent {
         if each_second {
             self.next_second = now.mono + Duration::from_secs(1);
             self.sources.refresh();
-            if self.watched.as_mut().is_some_and(Watched::changed) {
-                self.reload();
+            if let Some(watched) = &mut self.watched {
+                watched.look();
             }
+        }
+        if self.watched.as_mut().is_some_and(Watched::changed) {
+            self.reload();
         }
         if self.next_sample <= now.mono {
             self.next_sample = now.mono + self.config.bpf.stats_interval;

@@ -15,10 +15,11 @@ use tawon::task::source::flows::{self, Engine, Finished, SLICE};
 use tawon::task::source::{NoSockets, Tap, World};
 use tawon::time::Instant;
 
-use crate::support::records::{self, ARRIVED, Around, CLAIMED, FIRST_PID, SECOND};
+use crate::support::records::{self, ARRIVED, Around, CLAIMED, DATAGRAM, FIRST_PID, RELEASED, SECOND};
 
 const OPEN: u16 = 9;
 const FLOWS: u64 = 3 * SLICE as u64 + 23;
+const SOCKET: u64 = 77;
 
 #[test]
 fn a_directive_that_ends_is_told_of_each_open_flow_once_and_another_of_nothing() {
@@ -137,6 +138,85 @@ fn what_ended_unseen_is_told_of_in_slices() {
 }
 
 #[test]
+fn a_udp_socket_with_many_peers_is_claimed_in_slices_and_whatever_happens_meanwhile_finds_it_claimed() {
+    let mut bench = Bench::new(1);
+    (0..FLOWS).for_each(|at| bench.datagram(at));
+    bench.claim_socket(SOCKET, FIRST_PID);
+    let at_once = bench.told_so_far();
+    assert!((1..SLICE).contains(&at_once), "{at_once} in one go");
+    // Its owner ends, and so do the second that no flow may wait beyond and the flow that is next of the rest.
+    let exited = bench.around.processes.table.remove(FIRST_PID).expect("it was there");
+    bench.around.now += SECOND + SECOND / 2;
+    bench.engine.tick(&mut bench.around.world());
+    assert_eq!(bench.told_so_far(), at_once, "nobody gives up what is being claimed");
+    let mut others = Vec::new();
+    let turns = bench.work(|bench, turn| {
+        // Another socket's claim comes between, and a new peer of this one, which is the owner's already.
+        bench.datagram_of(SOCKET + 1 + turn, FLOWS + 2 * turn, None);
+        bench.claim_socket(SOCKET + 1 + turn, FIRST_PID + 1);
+        bench.around.processes.table.insert(exited.clone());
+        bench.datagram_of(SOCKET, FLOWS + 2 * turn + 1, Some(FIRST_PID));
+        bench.around.processes.table.remove(FIRST_PID);
+        others.extend([(FLOWS + 2 * turn, FIRST_PID + 1), (FLOWS + 2 * turn + 1, FIRST_PID)]);
+    });
+    assert!(turns.len() > 1 && turns.concat().is_empty());
+    let told = bench.take();
+    assert_eq!(told.len(), FLOWS as usize + others.len());
+    assert!(told.values().all(|states| *states == ["started"]));
+    let owners = bench.owners.take();
+    for at in 0..FLOWS {
+        assert_eq!(owners.get(&at), Some(&FIRST_PID), "flow {at}");
+    }
+    assert!(others.iter().all(|(at, owner)| owners[at] == *owner));
+}
+
+#[test]
+fn a_udp_socket_that_is_closed_while_it_is_claimed_ends_as_its_owners() {
+    let mut bench = Bench::new(1);
+    (0..FLOWS).for_each(|at| bench.datagram(at));
+    bench.claim_socket(SOCKET, FIRST_PID);
+    bench.release(SOCKET);
+    // A directive that ends now is told of the end of all that has not ended yet.
+    bench.engine.leave(0);
+    while bench.engine.has_work() || bench.engine.deadline().is_some_and(|due| due.0 <= bench.around.now) {
+        bench.engine.tick(&mut bench.around.world());
+        bench.work(|bench, _| bench.engine.tick(&mut bench.around.world()));
+    }
+    let (told, owners) = (bench.take(), bench.owners.take());
+    for at in 0..FLOWS {
+        assert_eq!(
+            told.get(&(0, at)).map(Vec::as_slice),
+            Some(&["started".to_owned(), "ended".to_owned()][..]),
+            "{at}"
+        );
+        assert_eq!(owners.get(&at), Some(&FIRST_PID), "flow {at}");
+    }
+    assert_eq!(bench.engine.occupancy().0, 0);
+}
+
+#[test]
+fn a_second_claim_of_a_udp_socket_comes_behind_the_whole_of_the_first() {
+    let mut bench = Bench::new(1);
+    (0..FLOWS).for_each(|at| bench.datagram(at));
+    bench.claim_socket(SOCKET, FIRST_PID);
+    bench.claim_socket(SOCKET, FIRST_PID + 1);
+    bench.work(|_, _| ());
+    bench.release(SOCKET);
+    while bench.engine.deadline().is_some_and(|due| due.0 <= bench.around.now) {
+        bench.engine.tick(&mut bench.around.world());
+    }
+    let (told, owners) = (bench.take(), bench.owners.take());
+    for at in 0..FLOWS {
+        assert_eq!(
+            told.get(&(0, at)).map(Vec::as_slice),
+            Some(&["started".to_owned(), "ended".to_owned()][..]),
+            "{at}"
+        );
+        assert_eq!(owners.get(&at), Some(&(FIRST_PID + 1)), "flow {at}");
+    }
+}
+
+#[test]
 fn a_lower_limit_evicts_the_oldest_over_several_turns() {
     let mut bench = Bench::new(1);
     bench.open_all();
@@ -186,6 +266,8 @@ struct Bench {
     engine: Engine,
     around: Around,
     told: Rc<RefCell<Told>>,
+    /// By flow: the process of the last record that had one.
+    owners: Rc<RefCell<HashMap<u64, u32>>>,
     options: Options,
 }
 
@@ -202,6 +284,7 @@ impl Bench {
             engine: Engine::new(&metrics, 2 * FLOWS as usize),
             around: Around::new(16),
             told: Rc::default(),
+            owners: Rc::default(),
             options,
         };
         for bit in 0..directives {
@@ -215,7 +298,7 @@ impl Bench {
     }
 
     fn tap(&self, directive: u32) -> Tap<flows::Options> {
-        let seen = Seen { directive, told: self.told.clone() };
+        let seen = Seen { directive, told: self.told.clone(), owners: self.owners.clone() };
         let options = flows::Options::new(&self.options, Instant(self.around.now)).unwrap();
         Tap::new(options, Meta::parse("process.min").unwrap(), Pipeline::new(vec![Box::new(seen)]))
     }
@@ -233,6 +316,27 @@ impl Bench {
 
     fn claim(&mut self, at: u64) {
         let claim = records::claim(CLAIMED, records::number(at), 0, FIRST_PID + at as u32 % 16, self.around.now);
+        self.engine.record(abi::bytes(&claim), &mut self.around.world());
+    }
+
+    /// The first datagram between the socket and a peer that nobody has claimed yet.
+    fn datagram(&mut self, at: u64) {
+        self.datagram_of(SOCKET, at, None);
+    }
+
+    fn datagram_of(&mut self, sock: u64, at: u64, owner: Option<u32>) {
+        let flow = Flow { sock, protocol: 17, ..records::flow(DATAGRAM, at, self.around.now) };
+        let flow = owner.map_or(flow, |pid| records::owned(flow, pid));
+        self.engine.record(abi::bytes(&flow), &mut self.around.world());
+    }
+
+    fn claim_socket(&mut self, sock: u64, pid: u32) {
+        let claim = records::claim(CLAIMED, 0, sock, pid, self.around.now);
+        self.engine.record(abi::bytes(&claim), &mut self.around.world());
+    }
+
+    fn release(&mut self, sock: u64) {
+        let claim = records::claim(RELEASED, 0, sock, 0, self.around.now);
         self.engine.record(abi::bytes(&claim), &mut self.around.world());
     }
 
@@ -283,6 +387,7 @@ fn statistics(at: u64) -> Flow {
 struct Seen {
     directive: u32,
     told: Rc<RefCell<Told>>,
+    owners: Rc<RefCell<HashMap<u64, u32>>>,
 }
 
 impl Task for Seen {
@@ -295,6 +400,10 @@ impl Task for Seen {
         if state == "ongoing" {
             state = format!("ongoing {}", record["bytesRX"]);
         }
-        self.told.borrow_mut().entry((self.directive, (number >> 8) - 1)).or_default().push(state);
+        let at = (number >> 8) - 1;
+        if let Some(pid) = record["process"]["pid"].as_u64() {
+            self.owners.borrow_mut().insert(at, pid as u32);
+        }
+        self.told.borrow_mut().entry((self.directive, at)).or_default().push(state);
     }
 }

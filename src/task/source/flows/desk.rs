@@ -10,8 +10,10 @@ use super::options::Options;
 use super::record::State;
 use super::tracked::{Claimed, Tracked};
 use crate::flow::number::BuildNumber;
+use crate::kernel::abi;
 use crate::metrics::Metrics;
 use crate::pipeline::Event;
+use crate::process::Process;
 use crate::task::source::{Taps, World};
 use crate::time::{Instant, Offsets};
 
@@ -38,10 +40,49 @@ impl Desk<'_> {
             None if flow.claimed == Claimed::By => told,
             None => world.processes.watchers.unconditional()[SOURCE],
         };
+        self.want(flow, masks);
+    }
+
+    #[inline]
+    fn want(&mut self, flow: &mut Tracked, masks: u64) {
         flow.mask = masks & self.taps.mask() & !self.leaving | flow.mask & self.leaving;
         if flow.tid != 0 && flow.mask != 0 && !flow.thread_counted {
             self.join_thread(flow);
         }
+    }
+
+    /// Somebody claimed the flow: whose it is, but not who wants it.
+    #[inline]
+    pub fn note_claim(&mut self, flow: &mut Tracked, claim: &abi::Claim) {
+        flow.note_use(claim.header.time);
+        match claim.header.time < flow.newest {
+            true if flow.is_udp() => {}
+            true => self.counts.out_of_order.inc(),
+            false => flow.newest = claim.header.time,
+        }
+        if flow.tid != claim.tid {
+            self.leave_thread(flow);
+        }
+        (flow.tgid, flow.tid, flow.start) = (claim.tgid, claim.tid, claim.process_start);
+        flow.claimed = Claimed::by(&claim.header);
+    }
+
+    /// The same with the owner as it was at the claim, and the directives that want what is its own.
+    pub fn claim_for(
+        &mut self,
+        flow: &mut Tracked,
+        claim: &abi::Claim,
+        owner: Option<Rc<Process>>,
+        masks: u64,
+        world: &World<'_>,
+    ) {
+        self.note_claim(flow, claim);
+        let announced = flow.announced;
+        flow.owner = owner.or_else(|| flow.owner.take());
+        self.want(flow, masks);
+        self.announce(flow, claim.header.time, world);
+        // Who was told of a start is told of the end, whoever the owner turned out to be.
+        flow.mask |= announced;
     }
 
     /// Leaves only the directives whose filter lets the flow through; counts the others.

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
+use super::claims::Claims;
 use super::desk::{Counts, Desk, tell};
 use super::listeners::Listeners;
 use super::options::Options;
@@ -36,6 +37,8 @@ pub struct Engine {
     pub(super) unclaimed: VecDeque<(Instant, u64)>,
     /// Closed UDP sockets whose flows have not all been told of: when, and the first of the rest.
     pub(super) released: VecDeque<(u64, u64)>,
+    /// UDP sockets whose flows have not all been claimed for whoever claimed them.
+    pub(super) claims: Claims,
     pub(super) threads: HashMap<u32, u32, BuildNumber>,
     pub(super) listeners: Listeners,
     /// Flows that nobody wants, whose ends may be on their way all the same, and until when.
@@ -67,6 +70,7 @@ impl Engine {
             sockets: HashMap::default(),
             unclaimed: VecDeque::new(),
             released: VecDeque::new(),
+            claims: Claims::default(),
             threads: HashMap::default(),
             listeners: Listeners::default(),
             dropped: HashSet::default(),
@@ -165,6 +169,7 @@ impl Engine {
         self.sockets.clear();
         self.unclaimed.clear();
         self.released.clear();
+        self.claims.clear();
         self.threads.clear();
         self.listeners.clear();
         self.dropped.clear();
@@ -254,17 +259,7 @@ impl Engine {
             let Some(touched) = table.touch_mut(&number) else { return };
             flow = touched;
         }
-        flow.note_use(claim.header.time);
-        match claim.header.time < flow.newest {
-            true if flow.is_udp() => {}
-            true => desk.counts.out_of_order.inc(),
-            false => flow.newest = claim.header.time,
-        }
-        if flow.tid != claim.tid {
-            desk.leave_thread(flow);
-        }
-        (flow.tgid, flow.tid, flow.start) = (claim.tgid, claim.tid, claim.process_start);
-        flow.claimed = Claimed::by(&claim.header);
+        desk.note_claim(flow, claim);
         let announced = flow.announced;
         desk.own(flow, claim.header.mask, world);
         desk.announce(flow, claim.header.time, world);
@@ -277,7 +272,7 @@ impl Engine {
 
     /// Nobody wants the flow.
     #[inline(never)]
-    fn let_go(&mut self, number: u64, world: &mut World<'_>) {
+    pub(super) fn let_go(&mut self, number: u64, world: &mut World<'_>) {
         if let Some(mut flow) = self.take(number, world) {
             self.drop_flow(&mut flow, world);
         }
@@ -286,6 +281,9 @@ impl Engine {
     /// Nobody has claimed it within a second. It may yet be accepted by somebody of interest.
     fn give_up(&mut self, number: u64, world: &mut World<'_>) {
         let Some(flow) = self.table.get(&number).filter(|flow| flow.claimed == Claimed::Not) else { return };
+        if self.is_being_claimed(flow) {
+            return;
+        }
         let listener = self.listeners.owner(&flow.kernel).filter(|_| !flow.is_udp());
         let (table, mut desk) = self.split();
         let Some(flow) = table.touch_mut(&number) else { return };
@@ -419,6 +417,9 @@ impl Engine {
     /// Takes a flow out; whoever wants it is decided by then.
     pub(super) fn take(&mut self, number: u64, world: &World<'_>) -> Option<Tracked> {
         let mut flow = self.table.remove(&number)?;
+        if !self.claims.is_empty() {
+            self.claim_late(&mut flow, world);
+        }
         let mut joining = self.joining;
         while joining != 0 {
             self.desk().join(&mut flow, joining.trailing_zeros(), world);

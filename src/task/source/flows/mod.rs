@@ -1,5 +1,6 @@
 //! `flows`: TCP and UDP flows, when they start and when they end, with their statistics.
 
+mod claims;
 mod desk;
 mod engine;
 mod listeners;

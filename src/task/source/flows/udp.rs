@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::engine::{CLAIMED_WITHIN, Engine, UDP_LIST};
 use super::options::UDP_IDLE;
 use super::tracked::{Claimed, Tracked};
-use crate::flow::table::Id;
 use crate::kernel::abi;
 use crate::task::source::World;
 use crate::time::Instant;
@@ -42,17 +41,6 @@ impl Engine {
         let rest = self.end_chain(first, claim.header.time, UDP_LOOKS, world);
         if rest != 0 {
             self.released.push_back((claim.header.time, rest));
-        }
-    }
-
-    /// Somebody sent or received first on a socket.
-    #[inline(never)] // the others have no use for a second copy of what it does
-    pub(super) fn claim_socket(&mut self, claim: &abi::Claim, world: &mut World<'_>) {
-        let mut next = self.sockets.get(&claim.sock).copied().unwrap_or_default();
-        while let Some(flow) = self.table.get(&next) {
-            let number = next;
-            next = flow.next_of_socket;
-            self.claim_flow(number, Id::NOWHERE, claim, world);
         }
     }
 
@@ -124,6 +112,7 @@ impl Engine {
     /// Takes a UDP flow out of its socket's chain.
     pub(super) fn unchain(&mut self, flow: &Tracked) {
         let (before, next) = (flow.before_of_socket, flow.next_of_socket);
+        self.claims.unchain(flow);
         if let Some(after) = self.table.get_mut(&next) {
             after.before_of_socket = before;
         }

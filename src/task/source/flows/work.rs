@@ -107,13 +107,17 @@ impl Engine {
 
     /// Whether `work` has something to do.
     pub fn has_work(&self) -> bool {
-        !self.works.is_empty()
+        !self.works.is_empty() || !self.claims.is_empty()
     }
 
     /// Works on at most `SLICE` flows of what takes more than a turn. Says what was finished.
     pub fn work(&mut self, world: &mut World<'_>) -> Vec<Finished> {
         let (mut left, mut finished) = (SLICE, Vec::new());
-        while let Some(mut work) = self.works.pop_front() {
+        // First: the others are to find every flow claimed.
+        self.claim_rests(&mut left, world);
+        while self.claims.is_empty()
+            && let Some(mut work) = self.works.pop_front()
+        {
             match self.slice(&mut work, &mut left, world) {
                 Some(done) => finished.push(done),
                 None => {
