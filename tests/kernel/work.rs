@@ -1,6 +1,7 @@
 //! Workloads: what a worker process does. Each says on standard output what it did, one line of numbers
 //! per thing, and waits for a line on standard input where its test has to act first.
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -307,14 +308,22 @@ fn udp_serve(at: &str, times: usize) {
 }
 
 /// So many sockets, every other one connected; each sends four datagrams (its number + 1, times the
-/// datagram's number from 1 to 4, bytes) and waits for each answer. Says its port.
+/// datagram's number from 1 to 4, bytes) and waits for each answer. Says its port, which is another each time:
+/// one that comes again makes one flow of two at the other end.
 fn udp_send(at: &str, times: usize) {
     wait();
+    let mut ports = HashSet::new();
     let to: SocketAddr = at.parse().expect("an address");
     let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     for turn in 0..times {
-        let socket = UdpSocket::bind(any).expect("binds");
-        println!("{}", socket.local_addr().expect("it is bound").port());
+        let (socket, port) = loop {
+            let socket = UdpSocket::bind(any).expect("binds");
+            let port = socket.local_addr().expect("it is bound").port();
+            if ports.insert(port) {
+                break (socket, port);
+            }
+        };
+        println!("{port}");
         if turn % 2 == 0 {
             socket.connect(to).expect("connects");
         }
