@@ -269,7 +269,7 @@ impl Agent {
     fn heard(&mut self, news: News, now: Now) {
         match news {
             News::Loaded(_) => {
-                self.sources.watchers_changed(now.mono);
+                self.sources.watchers_changed();
                 self.each_slot(|agent, slot| {
                     if let Place::Waiting(hooks, _) = slot.place {
                         agent.attach(slot, hooks, now);

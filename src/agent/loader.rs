@@ -1,6 +1,6 @@
 //! The thread for what blocks in the kernel and is not on the path: loading and attaching, detaching,
 //! walks of iterators, the look through /proc. Requests are carried out in their order; what comes of
-//! them is fetched by `results` after the waker has woken the loop.
+//! them is fetched by `result` after the waker has woken the loop.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -106,8 +106,8 @@ impl Loader {
         self.ask(Request::Drop(Box::new(what)));
     }
 
-    pub fn results(&self) -> impl Iterator<Item = Done> {
-        self.results.try_iter()
+    pub fn result(&self) -> Option<Done> {
+        self.results.try_recv().ok()
     }
 
     fn ask(&self, request: Request) {

@@ -65,29 +65,20 @@ impl Agent {
             Hooks::Flows => self.sources.flows.taps.free_bit(),
         };
         let Some(bit) = bit else { return self.fail(slot, "64 directives have this source already".to_owned(), now) };
-        self.sources.processes.watchers.add(hooks as usize, bit, slot.directive.condition.clone());
-        slot.life.attached(now);
-        slot.place = Place::Tap(hooks, bit);
         match hooks {
             Hooks::Exec => {
                 self.sources.exec.taps.insert(bit, Tap::new(exec::Options::new(&task.options), meta, pipeline));
-                self.sources.watchers_changed(now.mono);
-                self.sources.with_exec(times, |engine, world| engine.replay(bit, world));
             }
             Hooks::Flows => match flows::Options::new(&task.options, now.mono) {
-                Ok(options) => {
-                    self.sources.flows.taps.insert(bit, Tap::new(options, meta, pipeline));
-                    self.sources.watchers_changed(now.mono);
-                    self.sources.flows.join(bit);
-                    self.sources.find_existing();
-                }
-                Err(error) => {
-                    self.sources.processes.watchers.remove(hooks as usize, bit);
-                    slot.place = Place::None;
-                    self.fail(slot, format!("flows: {error}"), now);
-                }
+                Ok(options) => self.sources.flows.taps.insert(bit, Tap::new(options, meta, pipeline)),
+                Err(error) => return self.fail(slot, format!("flows: {error}"), now),
             },
         }
+        self.sources.processes.watchers.add(hooks as usize, bit, slot.directive.condition.clone());
+        self.sources.watchers_changed();
+        self.sources.join(hooks, bit, times);
+        slot.life.attached(now);
+        slot.place = Place::Tap(hooks, bit);
     }
 
     pub(super) fn load_failed(&mut self, slot: &mut Slot, error: &load::Error, now: Now) {
@@ -154,7 +145,8 @@ impl Agent {
         match &mut slot.place {
             Place::Draining { hooks, bit, why, step: step @ Drain::Rings(_) } => {
                 let Drain::Rings(until) = *step else { return };
-                if self.sources.drained() < until {
+                // One that has only just come is told of what was there, too.
+                if self.sources.drained() < until || self.sources.is_deciding() {
                     return;
                 }
                 let (hooks, bit, why) = (*hooks, *bit, *why);
@@ -192,12 +184,12 @@ impl Agent {
     /// All that happened up to the end has been told: the tap goes.
     pub(super) fn left(&mut self, slot: &mut Slot, hooks: Hooks, bit: u32, why: End, now: Now) {
         let pipeline = match hooks {
-            Hooks::Exec => self.sources.exec.taps.remove(bit).map(|tap| tap.pipeline),
+            Hooks::Exec => self.sources.exec.leave(bit).map(|tap| tap.pipeline),
             Hooks::Flows => self.sources.flows.taps.remove(bit).map(|tap| tap.pipeline),
         }
         .unwrap_or_default();
         self.sources.processes.watchers.remove(hooks as usize, bit);
-        self.sources.watchers_changed(now.mono);
+        self.sources.watchers_changed();
         self.flush(slot, pipeline, why, now);
     }
 

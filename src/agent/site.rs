@@ -27,6 +27,7 @@ impl routes::Site for Site<'_> {
         };
         match self.agent.slots.iter().find(unsettled) {
             Some(slot) => Err(format!("directive {} is not running yet", slot.directive.name)),
+            None if self.agent.sources.is_deciding() => Err("who is watched is still being decided".to_owned()),
             None if self.agent.sources.flows.expects_existing() => {
                 Err("sockets that are older than the agent are still looked for".to_owned())
             }

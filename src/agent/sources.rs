@@ -14,11 +14,13 @@ use super::sockets::KernelSockets;
 use super::source_metrics::SourceMetrics;
 use crate::config::Config;
 use crate::kernel::abi;
+use crate::kernel::iter::Walk;
 use crate::kernel::load::{Error, Module};
 use crate::kernel::merge::{Merge, Reader};
 use crate::kernel::watch::WatchMap;
 use crate::metrics::Metrics;
 use crate::metrics::bpf_stats::BpfStats;
+use crate::process::scan::Scanned;
 use crate::process::{Processes, redact::Redaction};
 use crate::task::source::{World, exec, flows};
 use crate::time::{Instant, Offsets};
@@ -48,6 +50,17 @@ pub struct Sources {
     open_flows: Option<(Instant, Vec<u8>, u64)>,
     /// Flows are to be looked at as soon as no other walk is under way.
     flows_lost: bool,
+    /// Programs that run, and processes that were there before and are not all known yet.
+    arriving: Option<Arriving>,
+    /// The walk over sockets that are older than the agent or a directive, once every process is decided for: the
+    /// programs ask who is wanted.
+    existing: Option<Walk>,
+}
+
+struct Arriving {
+    hooks: Hooks,
+    module: Box<Module>,
+    scanned: std::vec::IntoIter<Scanned>,
 }
 
 /// What happened to the programs of a source.
@@ -83,6 +96,8 @@ impl Sources {
             pids: None,
             open_flows: None,
             flows_lost: false,
+            arriving: None,
+            existing: None,
         })
     }
 
@@ -138,21 +153,26 @@ impl Sources {
 
     /// What the thread has done since the last look.
     pub fn results(&mut self, registry: &Registry, token: Token, stats: &mut BpfStats, world: Times) -> Vec<News> {
-        let done: Vec<Done> = self.loader.results().collect();
         let mut news = Vec::new();
-        for done in done {
+        loop {
+            if let Some(arriving) = &mut self.arriving {
+                let some = arriving.scanned.by_ref().take(SCANNED);
+                some.for_each(|scanned| self.processes.insert_scanned(scanned, world.offsets));
+                if !arriving.scanned.as_slice().is_empty() {
+                    break;
+                }
+            }
+            // What it reads from its rings is of processes that are known.
+            if let Some(Arriving { hooks, module, .. }) = self.arriving.take() {
+                news.push(match self.arrived(hooks, module, (registry, token), stats) {
+                    Ok(()) => News::Loaded(hooks),
+                    Err(error) => News::Failed(hooks, error),
+                });
+            }
+            let Some(done) = self.loader.result() else { break };
             match done {
                 Done::Loaded(hooks, Ok((module, scanned))) => {
-                    match self.arrived(hooks, module, (registry, token), stats) {
-                        Ok(()) => news.push(News::Loaded(hooks)),
-                        Err(error) => news.push(News::Failed(hooks, error)),
-                    }
-                    for scanned in scanned {
-                        if let Some(process) = self.processes.insert_scanned(scanned, world.offsets) {
-                            let (engine, mut world) = split(&mut self.exec, &mut self.processes, &self.sockets, world);
-                            engine.existing(&process, &mut world);
-                        }
-                    }
+                    self.arriving = Some(Arriving { hooks, module, scanned: scanned.into_iter() });
                 }
                 Done::Loaded(hooks, Err(error)) => {
                     self.modules.failed(hooks);
@@ -197,8 +217,18 @@ impl Sources {
         }
     }
 
-    /// Goes on with what takes flows more than a turn.
+    /// Goes on with what takes more than a turn.
     pub fn work(&mut self, times: Times) -> Vec<News> {
+        if self.processes.is_deciding() {
+            let (engine, mut world) = split(&mut self.exec, &mut self.processes, &self.sockets, times);
+            if engine.decide(&mut world) {
+                self.settling = times.now + SETTLING;
+            }
+            self.tell_decisions();
+        }
+        if let Some(walk) = self.existing.take_if(|_| !self.processes.is_deciding()) {
+            self.loader.walk(Purpose::Existing, walk);
+        }
         if !self.flows.has_work() {
             return Vec::new();
         }
@@ -221,15 +251,20 @@ impl Sources {
 
     /// Whether `work` has something left to do.
     pub fn has_work(&self) -> bool {
-        self.flows.has_work()
+        self.flows.has_work() || self.is_deciding() || self.existing.is_some() || self.arriving.is_some()
+    }
+
+    /// Whether there may be processes of which it is not decided yet who wants them.
+    pub fn is_deciding(&self) -> bool {
+        self.processes.is_deciding()
     }
 
     /// Works on what the rings hold that is older than now, in order of time over all rings and
     /// sources. Says whether more is left: then this is to be called again soon.
     pub fn drain(&mut self, times: Times) -> bool {
         let Sources { modules, merge, exec, flows, processes, sockets, .. } = self;
-        let mut world =
-            World { processes, sockets, offsets: times.offsets, now: times.now, settling: times.now < self.settling };
+        let settling = times.now < self.settling || processes.is_deciding();
+        let mut world = World { processes, sockets, offsets: times.offsets, now: times.now, settling };
         let mut rings = modules.rings();
         let mut engines = Engines { exec, flows, world: &mut world };
         let drained = merge.drain(&mut rings, times.now.0, &mut engines);
@@ -290,17 +325,15 @@ impl Sources {
         true
     }
 
-    /// A directive has come or gone: who is watched is decided anew, and the kernel told.
-    pub fn watchers_changed(&mut self, now: Instant) {
-        self.settling = now + SETTLING;
+    /// A directive has come or gone: who is watched is decided anew, by `work`, and the kernel told.
+    pub fn watchers_changed(&mut self) {
         let watchers = &self.processes.watchers;
         if let Some(watch) = &self.watch
             && let Err(error) = watch.set_default(watchers.unconditional(), watchers.any_conditions())
         {
             log::error!("the watch map cannot be written error={error}");
         }
-        self.processes.decide_all();
-        self.tell_decisions();
+        self.processes.decide_anew();
         let (tcp, udp) = self.flows.protocols();
         let threads = self.exec.taps.iter().any(|(_, tap)| tap.options.threads);
         let live = abi::Live { threads: threads.into(), tcp: tcp.into(), udp: udp.into() };
@@ -313,25 +346,29 @@ impl Sources {
         }
     }
 
-    /// A directive of flows has come: sockets that are there already are found.
-    pub fn find_existing(&mut self) {
-        let walk = self.modules.loaded(Hooks::Flows).and_then(|flows| flows.module.walk("tawon_existing", None));
-        if let Some(walk) = walk {
-            self.walks += 1;
-            self.flows.expect_existing();
-            self.loader.walk(Purpose::Existing, walk);
+    /// A directive has come, and its tap and the watchers know of it: what is there already is found for it.
+    pub fn join(&mut self, hooks: Hooks, bit: u32, times: Times) {
+        match hooks {
+            Hooks::Exec => {
+                let (engine, world) = split(&mut self.exec, &mut self.processes, &self.sockets, times);
+                engine.join(bit, &world);
+            }
+            Hooks::Flows => {
+                self.flows.join(bit);
+                self.find_existing();
+            }
         }
     }
 
-    /// Calls `with` with an engine's world.
-    pub fn with_exec(&mut self, times: Times, with: impl FnOnce(&mut exec::Engine, &mut World<'_>)) {
-        let (engine, mut world) = split(&mut self.exec, &mut self.processes, &self.sockets, times);
-        with(engine, &mut world);
-    }
-
-    pub fn with_flows(&mut self, times: Times, with: impl FnOnce(&mut flows::Engine, &mut World<'_>)) {
-        let (engine, mut world) = split(&mut self.flows, &mut self.processes, &self.sockets, times);
-        with(engine, &mut world);
+    fn find_existing(&mut self) {
+        let walk = self.modules.loaded(Hooks::Flows).and_then(|flows| flows.module.walk("tawon_existing", None));
+        // One for all directives that come at about the same time.
+        if let Some(walk) = walk
+            && self.existing.replace(walk).is_none()
+        {
+            self.walks += 1;
+            self.flows.expect_existing();
+        }
     }
 
     /// Brings the counters that follow the kernel's up to date: at a scrape and once a second. Where
@@ -447,3 +484,5 @@ fn split<'a, E>(
 
 /// How long forks may still carry masks from before a change.
 const SETTLING: Duration = Duration::from_secs(2);
+/// Processes from /proc that one turn puts into the table.
+const SCANNED: usize = 256;

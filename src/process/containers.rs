@@ -10,6 +10,8 @@ use super::{Container, Pod};
 #[derive(Default)]
 pub struct Containers {
     by_path: HashMap<Vec<u8>, Found>,
+    /// Those of the paths, by uid: the containers of one share it.
+    pods: HashMap<String, Arc<Pod>>,
 }
 
 type Found = (Option<Arc<Container>>, Option<Arc<Pod>>);
@@ -41,10 +43,11 @@ impl Containers {
     fn remember(&mut self, key: Vec<u8>, identity: cgroup::Identity) -> Found {
         if self.by_path.len() >= LIMIT {
             self.by_path.clear();
+            self.pods.clear();
         }
         let pod = identity.pod.map(|id| {
-            let known = self.by_path.values().find_map(|(_, pod)| pod.clone().filter(|pod| pod.id == id));
-            known.unwrap_or_else(|| Arc::new(Pod { id, ..Pod::default() }))
+            let pod = self.pods.entry(id).or_insert_with_key(|id| Arc::new(Pod { id: id.clone(), ..Pod::default() }));
+            pod.clone()
         });
         let container = identity.container.map(|id| Arc::new(Container { id, ..Container::default() }));
         self.by_path.insert(key, (container.clone(), pod.clone()));
@@ -53,3 +56,28 @@ impl Containers {
 }
 
 const LIMIT: usize = 8192;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_of_one_pod_share_it_and_what_is_kept_is_bounded() {
+        let path = |pod: usize, container: usize| {
+            format!(
+                "/kubepods.slice/kubepods-pod{pod:08x}_1111_2222_3333_444444444444.slice/cri-containerd-{container:064x}.scope"
+            )
+        };
+        let mut containers = Containers::default();
+        let (first, pod) = containers.find_path(&path(7, 1));
+        let (second, same) = containers.find_path(&path(7, 2));
+        let (pod, same) = (pod.expect("a pod"), same.expect("a pod"));
+        assert!(Arc::ptr_eq(&pod, &same) && first != second);
+        assert_eq!(pod.id, "00000007-1111-2222-3333-444444444444");
+        for at in 0..2 * LIMIT {
+            let (_, other) = containers.find_path(&path(8 + at, at));
+            assert!(other.is_some_and(|other| other.id != pod.id));
+            assert!(containers.by_path.len() <= LIMIT && containers.pods.len() <= LIMIT);
+        }
+    }
+}

@@ -11,6 +11,8 @@ pub mod watch;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use watch::UNDECIDED;
+
 /// Everything that sources share of processes.
 pub struct Processes {
     pub table: table::Table,
@@ -19,6 +21,8 @@ pub struct Processes {
     pub redaction: redact::Redaction,
     /// What was decided and the kernel has not been told yet.
     pub decisions: Vec<Decision>,
+    /// The slot of the table that is next to be decided for; None where all are.
+    deciding: Option<usize>,
 }
 
 /// What the watch map is to hold of a process.
@@ -40,6 +44,7 @@ impl Processes {
             containers: containers::Containers::default(),
             redaction: redact::Redaction::default(),
             decisions: Vec::new(),
+            deciding: None,
         }
     }
 
@@ -49,35 +54,73 @@ impl Processes {
         Processes { watchers: self.watchers, redaction: self.redaction, ..Processes::new(limit) }
     }
 
-    /// Decides anew for every process: a directive has come or gone.
-    pub fn decide_all(&mut self) {
-        for entry in self.table.iter_mut() {
-            let masks = self.watchers.decide(&entry.process);
-            if masks != entry.masks {
-                entry.masks = masks;
-                let Process { pid, start, .. } = *entry.process;
-                self.decisions.push(Decision { pid, start, execs: None, masks });
-            }
-        }
+    /// A directive has come or gone: who is wanted is decided anew, by `decide_slot` for every process that is
+    /// there, or before that wherever it is asked.
+    pub fn decide_anew(&mut self) {
+        self.deciding = Some(0);
     }
 
-    /// Puts in a process that /proc told of, unless the kernel has told of it meanwhile.
-    pub fn insert_scanned(&mut self, scanned: scan::Scanned, times: crate::time::Offsets) -> Option<Rc<Process>> {
+    /// Whether there may be processes that are not decided for yet.
+    #[inline]
+    pub fn is_deciding(&self) -> bool {
+        self.deciding.is_some()
+    }
+
+    /// Goes on to the next slot of the table and decides for the process there. None behind the last.
+    pub fn decide_next(&mut self) -> Option<Decided> {
+        let slot = self.deciding?;
+        if slot >= self.table.slots() {
+            self.deciding = None;
+            return None;
+        }
+        self.deciding = Some(slot + 1);
+        let entry = self.table.in_slot(slot);
+        Some(entry.map_or(Decided::Before, |entry| decide(entry, &self.watchers, &mut self.decisions)))
+    }
+
+    /// Decides for the process that has this pid now.
+    pub fn decide_for(&mut self, pid: u32) -> Decided {
+        let entry = self.table.find_any(pid);
+        entry.map_or(Decided::Before, |entry| decide(entry, &self.watchers, &mut self.decisions))
+    }
+
+    /// Puts in a process that /proc told of, unless the kernel has told of it meanwhile. Nothing is decided yet.
+    pub fn insert_scanned(&mut self, scanned: scan::Scanned, times: crate::time::Offsets) {
         let mut process = scanned.process;
         if self.table.find(process.pid, None).is_some() {
-            return None;
+            return;
         }
         process.started_at = times.wall_of_start(process.start).0;
         let (container, pod) = self.containers.find_path(&scanned.cgroup);
         (process.container, process.pod) = (container, pod);
         self.redaction.apply(&mut process);
-        let masks = self.watchers.decide(&process);
-        let Process { pid, start, .. } = process;
-        self.decisions.push(Decision { pid, start, execs: None, masks });
-        let process = Rc::new(process);
-        self.table.insert(table::Entry { process: process.clone(), masks, execs: 0, existing: true });
-        Some(process)
+        let masks = watch::Masks::default();
+        self.table.insert(table::Entry { process: process.into(), round: UNDECIDED, execs: 0, masks, existing: true });
     }
+}
+
+/// What deciding for a process found.
+pub enum Decided {
+    /// There is none, or it had been decided for.
+    Before,
+    /// It had last been decided for in this round.
+    Now(Rc<Process>, u32, watch::Masks),
+}
+
+/// Decides for a process, where that was not done since directives came or went.
+fn decide(entry: &mut table::Entry, watchers: &watch::Watchers, decisions: &mut Vec<Decision>) -> Decided {
+    let before = entry.round;
+    if before == watchers.round() {
+        return Decided::Before;
+    }
+    entry.round = watchers.round();
+    let masks = watchers.decide(&entry.process);
+    if masks != entry.masks || before == UNDECIDED {
+        entry.masks = masks;
+        let Process { pid, start, .. } = *entry.process;
+        decisions.push(Decision { pid, start, execs: None, masks });
+    }
+    Decided::Now(entry.process.clone(), before, masks)
 }
 
 /// A process (thread group). Its identity is pid and start time together, since pids are used again.

@@ -15,10 +15,12 @@ use crate::flow::table::Id;
 #[repr(C)] // what is looked up per event first
 pub struct Entry {
     pub process: Rc<Process>,
-    /// Which directives want it, by source.
-    pub masks: Masks,
+    /// `Watchers::round` when it was decided which directives want it.
+    pub round: u32,
     /// execve calls since it began.
     pub execs: u32,
+    /// Which directives want it, by source.
+    pub masks: Masks,
     /// Whether it was there before the agent looked.
     pub existing: bool,
 }
@@ -59,8 +61,29 @@ impl Table {
         self.entries.entry(id).filter(same).map(|kept| &kept.entry)
     }
 
+    /// The process that has this pid now.
+    pub fn find_any(&mut self, pid: u32) -> Option<&mut Entry> {
+        self.entries.get_mut(&pid).map(|kept| &mut kept.entry)
+    }
+
     pub fn find_mut(&mut self, pid: u32, start: u64) -> Option<&mut Entry> {
         self.entries.get_mut(&pid).filter(|kept| same_start(kept.start, start)).map(|kept| &mut kept.entry)
+    }
+
+    /// How many slots there are, free ones included. A process keeps its slot, so that all that are there can
+    /// be visited in several goes.
+    pub fn slots(&self) -> usize {
+        self.entries.slots()
+    }
+
+    /// What a slot holds.
+    pub fn in_slot(&mut self, slot: usize) -> Option<&mut Entry> {
+        self.entries.in_slot(slot).map(|(_, kept)| &mut kept.entry)
+    }
+
+    /// The pid of the process that leaves to make room for the next, where the table is full.
+    pub fn leaves_next(&self) -> Option<u32> {
+        self.entries.oldest(0).map(|(pid, _)| *pid).filter(|_| self.entries.len() >= self.limit)
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
@@ -149,7 +172,7 @@ mod tests {
 
     fn entry(pid: u32, start: u64) -> Entry {
         let process = Rc::new(Process { pid, start, ..Process::default() });
-        Entry { process, masks: Masks::default(), execs: 1, existing: false }
+        Entry { process, round: 1, masks: Masks::default(), execs: 1, existing: false }
     }
 
     #[test]

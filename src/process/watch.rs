@@ -3,17 +3,21 @@
 
 use crate::config::Condition;
 use crate::process::Process;
+use crate::process::table::Entry;
 
 /// One bit per directive, one word per source.
 pub type Masks = [u64; SOURCES];
+
+/// The round of an entry that nothing was decided of yet.
+pub const UNDECIDED: u32 = 0;
 
 /// The number of sources that have a word: the same as in include/tawon/record.h.
 pub const SOURCES: usize = 5;
 
 /// The directives that run, by source and bit.
-#[derive(Default)]
 pub struct Watchers {
     slots: Vec<Watcher>,
+    round: u32,
 }
 
 struct Watcher {
@@ -22,13 +26,42 @@ struct Watcher {
     condition: Option<Condition>,
 }
 
+impl Default for Watchers {
+    fn default() -> Watchers {
+        Watchers { slots: Vec::new(), round: UNDECIDED + 1 }
+    }
+}
+
 impl Watchers {
     pub fn add(&mut self, source: usize, bit: u32, condition: Option<Condition>) {
         self.slots.push(Watcher { source, bit, condition });
+        self.round += 1;
     }
 
     pub fn remove(&mut self, source: usize, bit: u32) {
         self.slots.retain(|slot| (slot.source, slot.bit) != (source, bit));
+        self.round += 1;
+    }
+
+    /// Another one with each change of directives: what was decided in an earlier round is to be decided anew.
+    pub fn round(&self) -> u32 {
+        self.round
+    }
+
+    /// How many conditions each decision looks at.
+    pub fn conditions(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.condition.is_some()).count()
+    }
+
+    /// The directives that want the process of an entry now, whether that is written there yet or not.
+    #[inline]
+    pub fn masks(&self, entry: &Entry) -> Masks {
+        if entry.round == self.round { entry.masks } else { self.decide_late(entry) }
+    }
+
+    #[cold]
+    fn decide_late(&self, entry: &Entry) -> Masks {
+        self.decide(&entry.process)
     }
 
     /// The directives that want this process.

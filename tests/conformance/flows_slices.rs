@@ -293,7 +293,8 @@ impl Bench {
                 bench.around.processes.watchers.add(1, bit, None);
             }
         }
-        bench.around.processes.decide_all();
+        bench.around.processes.decide_anew();
+        while bench.around.processes.decide_next().is_some() {}
         bench
     }
 

@@ -43,7 +43,8 @@ impl Around {
         let masks = around.processes.watchers.unconditional();
         for pid in FIRST_PID..FIRST_PID + processes {
             let process = Process { pid, start: START, name: b"server".to_vec(), ..Process::default() };
-            around.processes.table.insert(Entry { process: process.into(), masks, execs: 1, existing: true });
+            let round = around.processes.watchers.round();
+            around.processes.table.insert(Entry { process: process.into(), round, execs: 1, masks, existing: true });
         }
         around
     }

@@ -12,7 +12,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::Event;
 use crate::process::table::{Entry, same_start};
 use crate::process::watch::Masks;
-use crate::process::{Caps, Decision, Namespaces, Process, Processes};
+use crate::process::{Caps, Decided, Decision, Namespaces, Process, Processes};
 use crate::task::source::{Tap, Taps, World};
 use crate::time::{Instant, Offsets, Timestamp};
 
@@ -33,10 +33,22 @@ impl Options {
 /// The `exec` source.
 pub struct Engine {
     pub taps: Taps<Options>,
+    /// Directives with `existing` that have come since every process was last decided for.
+    newcomers: Vec<Newcomer>,
     /// Ends whose start has not been read yet.
     orphans: Vec<Orphan>,
     messages: IntCounter,
     end_before_start: IntCounter,
+}
+
+/// Is told of what was there when it came, process by process as that is decided for.
+#[derive(Clone, Copy)]
+struct Newcomer {
+    bit: u32,
+    /// The first round of `Watchers` in which it takes part.
+    round: u32,
+    /// When it came, CLOCK_MONOTONIC.
+    at: u64,
 }
 
 struct Orphan {
@@ -48,6 +60,7 @@ impl Engine {
     pub fn new(metrics: &Metrics) -> Engine {
         Engine {
             taps: Taps::default(),
+            newcomers: Vec::new(),
             orphans: Vec::new(),
             messages: metrics.counter("exec_msgs"),
             end_before_start: metrics.counter("exec_proc_end_before_start"),
@@ -58,6 +71,7 @@ impl Engine {
     pub fn record(&mut self, bytes: &[u8], world: &mut World<'_>) {
         let Some(exec) = abi::read::<abi::Exec>(bytes) else { return };
         self.messages.inc();
+        self.catch_up(exec.tgid, world);
         match exec.header.kind {
             FORK => self.fork(&exec, world),
             EXEC => self.exec(&exec, bytes.get(size_of::<abi::Exec>()..).unwrap_or_default(), world),
@@ -81,23 +95,51 @@ impl Engine {
         self.orphans.iter().map(|orphan| orphan.until).min()
     }
 
-    /// A process that was there before the agent has been read from /proc.
-    pub fn existing(&mut self, process: &Rc<Process>, world: &mut World<'_>) {
-        let Some(entry) = world.processes.table.find(process.pid, Some(process.start)) else { return };
-        let masks = entry.masks;
-        self.started(process, None, world.now.0, masks[SOURCE], world, |options| options.existing);
+    /// A directive has come, of which the watchers know: with `existing` it is told of what is there.
+    pub fn join(&mut self, bit: u32, world: &World<'_>) {
+        if self.taps.get(bit).is_some_and(|tap| tap.options.existing) {
+            self.newcomers.push(Newcomer { bit, round: world.processes.watchers.round(), at: world.now.0 });
+        }
     }
 
-    /// A directive with `existing` has come later: what is there is told to it.
-    pub fn replay(&mut self, bit: u32, world: &mut World<'_>) {
-        if !self.taps.get(bit).is_some_and(|tap| tap.options.existing) {
-            return;
+    /// A directive goes.
+    pub fn leave(&mut self, bit: u32) -> Option<Tap<Options>> {
+        self.newcomers.retain(|newcomer| newcomer.bit != bit);
+        self.taps.remove(bit)
+    }
+
+    /// Directives have come or gone: decides for as many processes as one turn may, and tells newcomers of them.
+    /// Records come in between, and find each process decided for. True behind the last.
+    pub fn decide(&mut self, world: &mut World<'_>) -> bool {
+        let share = SLICE / (1 + world.processes.watchers.conditions() / CONDITIONS);
+        for _ in 0..share.max(1) {
+            let Some(decided) = world.processes.decide_next() else {
+                self.newcomers.clear();
+                return true;
+            };
+            self.decided(decided, world);
         }
-        let wanted = |entry: &&mut Entry| entry.masks[SOURCE] >> bit & 1 == 1;
-        let there: Vec<_> =
-            world.processes.table.iter_mut().filter(wanted).map(|entry| entry.process.clone()).collect();
-        for process in there {
-            self.started(&process, None, world.now.0, 1 << bit, world, |_| true);
+        false
+    }
+
+    /// Something happened to a process: before that it is decided for, and so is one that leaves to make room.
+    #[inline]
+    fn catch_up(&mut self, pid: u32, world: &mut World<'_>) {
+        if world.processes.is_deciding() {
+            for pid in [Some(pid), world.processes.table.leaves_next()].into_iter().flatten() {
+                let decided = world.processes.decide_for(pid);
+                self.decided(decided, world);
+            }
+        }
+    }
+
+    fn decided(&mut self, decided: Decided, world: &World<'_>) {
+        let Decided::Now(process, before, masks) = decided else { return };
+        for at in 0..self.newcomers.len() {
+            let Newcomer { bit, round, at } = self.newcomers[at];
+            if before < round {
+                self.started(&process, None, at, masks[SOURCE] & 1 << bit, world, |_| true);
+            }
         }
     }
 
@@ -107,6 +149,7 @@ impl Engine {
         let gone = |entry: &&mut Entry| entry.process.start < before && !alive.contains(&entry.process.pid);
         let gone: Vec<u32> = world.processes.table.iter_mut().filter(gone).map(|entry| entry.process.pid).collect();
         for pid in &gone {
+            self.catch_up(*pid, world);
             if let Some(entry) = world.processes.table.remove(*pid) {
                 self.ended(&entry, None, world.now.0, None, world);
                 world.processes.table.recycle(entry.process);
@@ -125,8 +168,9 @@ impl Engine {
             }
             describe(process, exec, offsets);
         });
+        let round = processes.watchers.round();
         let masks = decide(processes, &process, 0, parent.map(|(_, masks)| masks), world.settling);
-        processes.table.insert(Entry { process: process.clone(), masks, execs: 0, existing: false });
+        processes.table.insert(Entry { process: process.clone(), round, execs: 0, masks, existing: false });
         self.started(&process, Some(exec), exec.header.time, masks[SOURCE], world, |options| options.forks);
     }
 
@@ -153,8 +197,9 @@ impl Engine {
             (process.container, process.pod) = (container, pod);
             redaction.apply(process);
         });
+        let round = processes.watchers.round();
         let masks = decide(processes, &process, execs, None, world.settling);
-        processes.table.insert(Entry { process: process.clone(), masks, execs, existing });
+        processes.table.insert(Entry { process: process.clone(), round, execs, masks, existing });
         self.started(&process, Some(exec), exec.header.time, masks[SOURCE], world, |_| true);
         let same = |orphan: &Orphan| orphan.exit.tgid == exec.tgid && same_start(orphan.exit.start, exec.start);
         if let Some(at) = self.orphans.iter().position(same) {
@@ -184,7 +229,8 @@ impl Engine {
         let offsets = world.offsets;
         let process = world.processes.table.describe(|process| describe(process, exec, offsets));
         let masks = world.processes.watchers.decide(&process);
-        let entry = Entry { process, masks, execs: 1, existing: false };
+        let round = world.processes.watchers.round();
+        let entry = Entry { process, round, execs: 1, masks, existing: false };
         self.ended(&entry, Some(Status::parse(exec.status)), exec.header.time, Some(exec.tid), world);
         world.processes.table.recycle(entry.process);
     }
@@ -372,3 +418,8 @@ const THREAD_EXIT: u16 = 6;
 const SOURCE: usize = 0;
 const JOINED_WITHIN: Duration = Duration::from_secs(1);
 const ORPHANS: usize = 4096;
+/// Slots of the table of processes that one turn decides for, a few microseconds each with what the watch map and
+/// newcomers are told.
+pub const SLICE: usize = 256;
+/// So many conditions are worth about as much.
+const CONDITIONS: usize = 8;

@@ -4,7 +4,7 @@
 mod engine;
 pub mod record;
 
-pub use engine::{Engine, Options};
+pub use engine::{Engine, Options, SLICE};
 pub use record::{ExecRecord, Parent, State, Status};
 
 use crate::task::{Build, Kind, Opt, Source, Spec, Type};
