@@ -182,15 +182,7 @@ fn a_udp_socket_that_is_closed_while_it_is_claimed_ends_as_its_owners() {
         bench.engine.tick(&mut bench.around.world());
         bench.work(|bench, _| bench.engine.tick(&mut bench.around.world()));
     }
-    let (told, owners) = (bench.take(), bench.owners.take());
-    for at in 0..FLOWS {
-        assert_eq!(
-            told.get(&(0, at)).map(Vec::as_slice),
-            Some(&["started".to_owned(), "ended".to_owned()][..]),
-            "{at}"
-        );
-        assert_eq!(owners.get(&at), Some(&FIRST_PID), "flow {at}");
-    }
+    bench.assert_all_began_and_ended_of(FIRST_PID);
     assert_eq!(bench.engine.occupancy().0, 0);
 }
 
@@ -205,15 +197,7 @@ fn a_second_claim_of_a_udp_socket_comes_behind_the_whole_of_the_first() {
     while bench.engine.deadline().is_some_and(|due| due.0 <= bench.around.now) {
         bench.engine.tick(&mut bench.around.world());
     }
-    let (told, owners) = (bench.take(), bench.owners.take());
-    for at in 0..FLOWS {
-        assert_eq!(
-            told.get(&(0, at)).map(Vec::as_slice),
-            Some(&["started".to_owned(), "ended".to_owned()][..]),
-            "{at}"
-        );
-        assert_eq!(owners.get(&at), Some(&(FIRST_PID + 1)), "flow {at}");
-    }
+    bench.assert_all_began_and_ended_of(FIRST_PID + 1);
 }
 
 #[test]
@@ -372,6 +356,15 @@ impl Bench {
 
     fn told_so_far(&self) -> usize {
         self.told.borrow().values().map(Vec::len).sum()
+    }
+
+    fn assert_all_began_and_ended_of(&mut self, owner: u32) {
+        let (told, owners) = (self.take(), self.owners.take());
+        for at in 0..FLOWS {
+            let states = told.get(&(0, at)).cloned();
+            assert_eq!(states, Some(["started", "ended"].map(str::to_owned).to_vec()), "flow {at}");
+            assert_eq!(owners.get(&at), Some(&owner), "flow {at}");
+        }
     }
 
     fn take(&mut self) -> Told {
