@@ -16,6 +16,11 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define ERROR_EXEC_WATCH_FULL 5
 #define ERROR_EXEC_ARGS_READ 6
 #define ERROR_EXEC_SCRATCH 7
+#define ERROR_FORK_WATCH_REFUSED 8
+#define ERROR_EXEC_WATCH_REFUSED 9
+#define ERROR_TASKS_WATCH_FULL 10
+#define ERROR_TASKS_WATCH_REFUSED 11
+#define ERROR_EXIT_WATCH_REFUSED 12
 
 /* Programs that have a copy, which only kernels since 7.0 need; src/agent/plans.rs names them. */
 #define COPIED_NEWTASK 0
@@ -79,6 +84,7 @@ static __always_inline int newtask(void *ctx, struct task_struct *child)
 	struct tawon_exec exec = {};
 	struct tawon_watch *watch, copy = {};
 	__u32 zero = 0, parent = bpf_get_current_pid_tgid() >> 32;
+	int error;
 
 	if (BPF_CORE_READ(child, flags) & PF_KTHREAD)
 		return 0;
@@ -107,8 +113,9 @@ static __always_inline int newtask(void *ctx, struct task_struct *child)
 		copy.execs = 0;
 		copy.flags &= TAWON_F_PENDING;
 		watch_mask(&exec, &copy);
-		if (bpf_map_update_elem(&tawon_watched, &exec.tgid, &copy, BPF_ANY))
-			tawon_count(TAWON_COUNT_ERROR + ERROR_FORK_WATCH_FULL);
+		error = bpf_map_update_elem(&tawon_watched, &exec.tgid, &copy, BPF_ANY);
+		if (error)
+			tawon_not_taken(error, ERROR_FORK_WATCH_FULL, ERROR_FORK_WATCH_REFUSED);
 	}
 	tawon_emit(ctx, &exec.header, sizeof(exec), ERROR_FORK_OUTPUT);
 	return 0;
@@ -212,6 +219,7 @@ static __always_inline int sched_exec(void *ctx, struct task_struct *task, __u32
 	struct file *exe;
 	__u32 zero = 0, tgid = BPF_CORE_READ(task, tgid);
 	__u64 at, end, args, args_end;
+	int error;
 
 	if (tgid == tawon_config.agent)
 		return 0;
@@ -238,8 +246,9 @@ static __always_inline int sched_exec(void *ctx, struct task_struct *task, __u32
 		fresh.flags = fallback->flags & TAWON_F_CONDITIONS ? TAWON_F_PENDING : 0;
 		fresh.execs = 1;
 		watch_mask(&to->exec, &fresh);
-		if (bpf_map_update_elem(&tawon_watched, &tgid, &fresh, BPF_ANY))
-			tawon_count(TAWON_COUNT_ERROR + ERROR_EXEC_WATCH_FULL);
+		error = bpf_map_update_elem(&tawon_watched, &tgid, &fresh, BPF_ANY);
+		if (error)
+			tawon_not_taken(error, ERROR_EXEC_WATCH_FULL, ERROR_EXEC_WATCH_REFUSED);
 	}
 
 	exe = BPF_CORE_READ(mm, exe_file);
@@ -296,7 +305,7 @@ static __always_inline int sched_exit(void *ctx, struct task_struct *task)
 	struct tawon_exec exec = {};
 	struct tawon_watch *watch;
 	__u32 tgid = BPF_CORE_READ(task, tgid);
-	int live;
+	int live, error;
 
 	if (BPF_CORE_READ(task, flags) & PF_KTHREAD || tgid == tawon_config.agent)
 		return 0;
@@ -317,8 +326,13 @@ static __always_inline int sched_exit(void *ctx, struct task_struct *task)
 		return 0;
 	describe(&exec, task, TAWON_EXEC_EXIT);
 	watch_mask(&exec, watch);
-	if (bpf_map_delete_elem(&tawon_watched, &tgid))
+	error = bpf_map_delete_elem(&tawon_watched, &tgid);
+	if (error) {
+		/* Another thread was faster. For any other reason the end is told by nobody. */
+		if (error != -ENOENT)
+			tawon_count(TAWON_COUNT_ERROR + ERROR_EXIT_WATCH_REFUSED);
 		return 0;
+	}
 	exec.header.size = sizeof(exec);
 	/* As wait_task_zombie() reckons the status. */
 	if (BPF_CORE_READ(task, signal, flags) & SIGNAL_GROUP_EXIT)
@@ -381,6 +395,7 @@ int tawon_tasks(struct bpf_iter__task *ctx)
 	struct tawon_watch *fallback, fresh = {};
 	struct tawon_task told = {};
 	__u32 zero = 0;
+	int error;
 
 	if (!task)
 		return 0;
@@ -396,7 +411,11 @@ int tawon_tasks(struct bpf_iter__task *ctx)
 		fresh = *fallback;
 		fresh.start = told.start;
 		fresh.flags = fallback->flags & TAWON_F_CONDITIONS ? TAWON_F_PENDING : 0;
-		told.inserted = bpf_map_update_elem(&tawon_watched, &told.tgid, &fresh, BPF_NOEXIST) == 0;
+		error = bpf_map_update_elem(&tawon_watched, &told.tgid, &fresh, BPF_NOEXIST);
+		told.inserted = !error;
+		/* One that began meanwhile has an entry. */
+		if (error && error != -EEXIST)
+			tawon_not_taken(error, ERROR_TASKS_WATCH_FULL, ERROR_TASKS_WATCH_REFUSED);
 	}
 	bpf_seq_write(ctx->meta->seq, &told, sizeof(told));
 	return 0;

@@ -182,6 +182,7 @@ int tawon_existing(struct bpf_iter__task_file *ctx)
 	__u16 protocol;
 	__u8 state;
 	__u64 key;
+	int error;
 
 	if (!task || !file)
 		return 0;
@@ -231,8 +232,13 @@ int tawon_existing(struct bpf_iter__task_file *ctx)
 	fresh.header.kind = fresh.listening ? TAWON_FLOW_LISTENING : TAWON_FLOW_OPEN;
 	if (!fresh.listening)
 		fresh.flow = flow_number(fresh.header.time);
-	if (bpf_map_update_elem(&tawon_sockets, &key, &fresh, BPF_NOEXIST))
+	error = bpf_map_update_elem(&tawon_sockets, &key, &fresh, BPF_NOEXIST);
+	if (error) {
+		/* One that is known already, or that another descriptor has led to. */
+		if (error != -EEXIST)
+			tawon_not_taken(error, ERROR_EXISTING_FULL, ERROR_EXISTING_REFUSED);
 		return 0;
+	}
 	bpf_seq_write(ctx->meta->seq, &fresh, sizeof(fresh));
 	return 0;
 }

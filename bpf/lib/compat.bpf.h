@@ -14,6 +14,8 @@
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
 #define IPPROTO_MPTCP 262
+#define ENOENT 2
+#define E2BIG 7
 #define EEXIST 17
 #define EAGAIN 11
 #define ENOSPC 28

@@ -16,6 +16,14 @@
 #define ERROR_ACCEPT_FULL 8
 #define ERROR_DATAGRAM_FULL 9
 #define ERROR_OWNER_FULL 10
+#define ERROR_STATE_REFUSED 11
+#define ERROR_ACCEPT_REFUSED 12
+#define ERROR_DATAGRAM_REFUSED 13
+#define ERROR_OWNER_REFUSED 14
+#define ERROR_DATAGRAM_SOCKET_FULL 15
+#define ERROR_DATAGRAM_SOCKET_REFUSED 16
+#define ERROR_EXISTING_FULL 17
+#define ERROR_EXISTING_REFUSED 18
 
 /* Sends a copy: what stands in the map may be changed by another CPU meanwhile. */
 static __always_inline void send_flow(void *ctx, const struct tawon_flow *flow, __u16 kind, __u64 now, __u32 failed)

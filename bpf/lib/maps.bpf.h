@@ -69,6 +69,14 @@ static __always_inline void tawon_count(__u32 slot)
 		__sync_fetch_and_add(&counts->slot[slot % TAWON_COUNTS], 1);
 }
 
+/* A map took no entry: `full`, or `refused` for any other reason, such as that its lock is held by what was
+ * interrupted (EBUSY) or that there is no memory (ENOMEM). An int, since before 6.4 the maps' functions, which the
+ * kernel calls in place of the helper, say no more than that of their errors. */
+static __always_inline void tawon_not_taken(int error, __u32 full, __u32 refused)
+{
+	tawon_count(TAWON_COUNT_ERROR + (error == -E2BIG || error == -ENOSPC ? full : refused));
+}
+
 /* Hands a record over; 0 if it has gone. `failed` is the source's error number for a failure that is not
  * want of room. */
 static __always_inline long tawon_emit(void *ctx, struct tawon_header *record, __u32 size, __u32 failed)

@@ -70,13 +70,13 @@ static __always_inline int set_state(void *ctx, const struct sock *sk, int old, 
 	struct tawon_flow *flow, fresh = {};
 	__u16 flags = 0;
 	__u32 tgid;
+	int error;
 
 	if (!tawon_live.tcp || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
 		return 0;
 
 	if (new == TCP_CLOSE) {
-		int error = BPF_CORE_READ(sk, sk_err);
-
+		error = BPF_CORE_READ(sk, sk_err);
 		flow = bpf_map_lookup_elem(&tawon_sockets, &key);
 		if (!flow) {
 			struct tawon_flow *unknown = &fresh;
@@ -154,8 +154,9 @@ static __always_inline int set_state(void *ctx, const struct sock *sk, int old, 
 			fresh.started = now;
 			fresh.direction = TAWON_OUTBOUND;
 		}
-		if (bpf_map_update_elem(&tawon_sockets, &key, &fresh, BPF_ANY))
-			tawon_count(TAWON_COUNT_ERROR + ERROR_STATE_FULL);
+		error = bpf_map_update_elem(&tawon_sockets, &key, &fresh, BPF_ANY);
+		if (error)
+			tawon_not_taken(error, ERROR_STATE_FULL, ERROR_STATE_REFUSED);
 		return 0;
 	}
 
@@ -190,8 +191,9 @@ static __always_inline int set_state(void *ctx, const struct sock *sk, int old, 
 		fresh.started = now;
 		fresh.established = now;
 		put_addresses(&fresh, sk);
-		if (bpf_map_update_elem(&tawon_sockets, &key, &fresh, BPF_ANY)) {
-			tawon_count(TAWON_COUNT_ERROR + ERROR_STATE_FULL);
+		error = bpf_map_update_elem(&tawon_sockets, &key, &fresh, BPF_ANY);
+		if (error) {
+			tawon_not_taken(error, ERROR_STATE_FULL, ERROR_STATE_REFUSED);
 			return 0;
 		}
 		send_flow(ctx, &fresh, TAWON_FLOW_ARRIVED, now, ERROR_STATE_OUTPUT);
@@ -253,6 +255,7 @@ static __always_inline int accepted(void *ctx, const struct sock *sk)
 	struct tawon_flow *flow, fresh = {};
 	__u64 start, key = (__u64)sk;
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	int error;
 
 	if (!tawon_live.tcp || !sk || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
 		return 0;
@@ -276,12 +279,17 @@ static __always_inline int accepted(void *ctx, const struct sock *sk)
 		fresh.direction = TAWON_INBOUND;
 		put_addresses(&fresh, sk);
 		put_owner(&fresh, start);
-		if (bpf_map_update_elem(&tawon_sockets, &key, &fresh, BPF_NOEXIST)) {
-			tawon_count(TAWON_COUNT_ERROR + ERROR_ACCEPT_FULL);
+		error = bpf_map_update_elem(&tawon_sockets, &key, &fresh, BPF_NOEXIST);
+		if (!error) {
+			send_flow(ctx, &fresh, TAWON_FLOW_OPEN, bpf_ktime_get_ns(), ERROR_ACCEPT_OUTPUT);
 			return 0;
 		}
-		send_flow(ctx, &fresh, TAWON_FLOW_OPEN, bpf_ktime_get_ns(), ERROR_ACCEPT_OUTPUT);
-		return 0;
+		/* It may have become established just now. */
+		flow = error == -EEXIST ? bpf_map_lookup_elem(&tawon_sockets, &key) : NULL;
+		if (!flow) {
+			tawon_not_taken(error, ERROR_ACCEPT_FULL, ERROR_ACCEPT_REFUSED);
+			return 0;
+		}
 	}
 	if (flow->claimed)
 		return 0;

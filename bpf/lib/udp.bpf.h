@@ -17,6 +17,7 @@ static __always_inline int owner(void *ctx, const struct sock *sk)
 	struct tawon_flow *flow, fresh = {};
 	__u64 start, now, key = (__u64)sk;
 	__u32 tgid;
+	int error;
 
 	if (!tawon_live.udp || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_UDP)
 		return 0;
@@ -28,17 +29,19 @@ static __always_inline int owner(void *ctx, const struct sock *sk)
 	start = process_start((void *)bpf_get_current_task());
 	now = bpf_ktime_get_ns();
 	if (!flow) {
-		flow = &fresh;
-		flow->sock = flow_number(now);
+		fresh.sock = flow_number(now);
+		error = bpf_map_update_elem(&tawon_sockets, &key, &fresh, BPF_NOEXIST);
+		/* What a datagram has put in meanwhile will do. */
+		flow = bpf_map_lookup_elem(&tawon_sockets, &key);
+		if (!flow) {
+			tawon_not_taken(error, ERROR_OWNER_FULL, ERROR_OWNER_REFUSED);
+			return 0;
+		}
 	}
 	flow->header.mask = tawon_wanted(TAWON_FLOWS, tgid, start, &flow->header.flags);
 	flow->protocol = IPPROTO_UDP;
 	put_owner(flow, start);
 	put_addresses(flow, sk);
-	if (flow == &fresh && bpf_map_update_elem(&tawon_sockets, &key, &fresh, BPF_NOEXIST)) {
-		tawon_count(TAWON_COUNT_ERROR + ERROR_OWNER_FULL);
-		return 0;
-	}
 	send_claim(ctx, flow, TAWON_FLOW_CLAIMED, now, ERROR_OWNER_OUTPUT);
 	return 0;
 }
@@ -54,6 +57,7 @@ static __always_inline int datagram(struct __sk_buff *skb, int sending)
 	__u32 bytes, transport, segments = skb->gso_segs ? skb->gso_segs : 1;
 	__u16 ports[2];
 	__u64 now, address;
+	int error;
 
 	if (!tawon_live.udp || !sk)
 		return 1;
@@ -112,10 +116,10 @@ static __always_inline int datagram(struct __sk_buff *skb, int sending)
 		told.protocol = IPPROTO_UDP;
 		told.header.mask = ~0ULL;
 		told.header.flags = TAWON_F_PENDING;
-		bpf_map_update_elem(&tawon_sockets, &address, &told, BPF_NOEXIST);
+		error = bpf_map_update_elem(&tawon_sockets, &address, &told, BPF_NOEXIST);
 		socket = bpf_map_lookup_elem(&tawon_sockets, &address);
 		if (!socket) {
-			tawon_count(TAWON_COUNT_ERROR + ERROR_DATAGRAM_FULL);
+			tawon_not_taken(error, ERROR_DATAGRAM_SOCKET_FULL, ERROR_DATAGRAM_SOCKET_REFUSED);
 			return 1;
 		}
 	}
@@ -124,7 +128,8 @@ static __always_inline int datagram(struct __sk_buff *skb, int sending)
 	if (!peer) {
 		first.flow = flow_number(now);
 		first.started = now;
-		if (bpf_map_update_elem(&tawon_peers, &key, &first, BPF_NOEXIST) == 0) {
+		error = bpf_map_update_elem(&tawon_peers, &key, &first, BPF_NOEXIST);
+		if (!error) {
 			told.flow = first.flow;
 			told.header.mask = ~0ULL;
 			told.header.flags = TAWON_F_PENDING;
@@ -156,7 +161,7 @@ static __always_inline int datagram(struct __sk_buff *skb, int sending)
 		}
 		peer = bpf_map_lookup_elem(&tawon_peers, &key);
 		if (!peer) {
-			tawon_count(TAWON_COUNT_ERROR + ERROR_DATAGRAM_FULL);
+			tawon_not_taken(error, ERROR_DATAGRAM_FULL, ERROR_DATAGRAM_REFUSED);
 			return 1;
 		}
 	}

@@ -43,6 +43,11 @@ pub fn errors(hooks: Hooks) -> &'static [(&'static str, &'static str)] {
             ("tawon_sched_exec", "watch_map_full"),
             ("tawon_sched_exec", "args_unreadable"),
             ("tawon_sched_exec", "scratch"),
+            ("tawon_newtask", "watch_map_refused"),
+            ("tawon_sched_exec", "watch_map_refused"),
+            ("tawon_tasks", "watch_map_full"),
+            ("tawon_tasks", "watch_map_refused"),
+            ("tawon_sched_exit", "watch_map_refused"),
         ],
         Hooks::Flows => &[
             ("tawon_set_state", "output"),
@@ -56,6 +61,14 @@ pub fn errors(hooks: Hooks) -> &'static [(&'static str, &'static str)] {
             ("tawon_accept4", "socket_map_full"),
             ("tawon_ingress", "peer_map_full"),
             ("tawon_sent", "socket_map_full"),
+            ("tawon_set_state", "socket_map_refused"),
+            ("tawon_accept4", "socket_map_refused"),
+            ("tawon_ingress", "peer_map_refused"),
+            ("tawon_sent", "socket_map_refused"),
+            ("tawon_ingress", "socket_map_full"),
+            ("tawon_ingress", "socket_map_refused"),
+            ("tawon_existing", "socket_map_full"),
+            ("tawon_existing", "socket_map_refused"),
         ],
     }
 }

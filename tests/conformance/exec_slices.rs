@@ -103,14 +103,31 @@ fn directives_that_come_and_go_in_the_middle_are_decided_for_each_once() {
 }
 
 #[test]
+fn another_directive_with_the_bit_of_one_that_has_gone_is_not_told_in_its_place() {
+    let mut bench = Bench::new();
+    bench.come(1, None);
+    bench.decide(|bench, turn| {
+        if turn == 0 {
+            bench.go(1);
+            bench.take();
+            bench.come_with(1, None, Options::default());
+        }
+    });
+    assert!(bench.take().is_empty());
+    bench.assert_decided();
+}
+
+#[test]
 fn a_process_that_leaves_a_full_table_before_its_turn_has_been_told_of() {
     let mut bench = Bench::new();
     bench.around.processes.table.set_limit(PROCESSES as usize);
     bench.come(1, None);
     let mut evicted = 0;
-    bench.decide(|bench, _| {
-        (0..100).for_each(|more| bench.exec(LAST + 1 + evicted + more));
-        evicted += 100;
+    bench.decide(|bench, turn| {
+        // Those that were there longest leave first, and so do more than have had their turn.
+        let more = if turn == 0 { 2 * SLICE as u32 } else { 0 };
+        (0..more).for_each(|more| bench.exec(LAST + 1 + more));
+        evicted += more;
     });
     assert_eq!(bench.around.processes.table.evictions(), u64::from(evicted));
     let told = bench.take();

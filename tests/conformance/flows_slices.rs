@@ -193,6 +193,8 @@ fn a_second_claim_of_a_udp_socket_comes_behind_the_whole_of_the_first() {
     bench.claim_socket(SOCKET, FIRST_PID);
     bench.claim_socket(SOCKET, FIRST_PID + 1);
     bench.work(|_, _| ());
+    let owners = bench.owners.borrow().clone();
+    assert!((0..FLOWS).all(|at| owners.get(&at) == Some(&FIRST_PID)), "the first is who began them");
     bench.release(SOCKET);
     while bench.engine.deadline().is_some_and(|due| due.0 <= bench.around.now) {
         bench.engine.tick(&mut bench.around.world());

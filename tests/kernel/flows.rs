@@ -274,6 +274,27 @@ fn a_filter_lets_through_what_it_names_and_counts_the_rest() {
     }
 }
 
+#[test]
+fn what_finds_the_table_of_sockets_full_is_counted_as_that_and_as_nothing_else() {
+    let (server, client) = (worker::name("tf"), worker::name("tg"));
+    let agent = Agent::alone("limits: {flows: 16}", &directive("{}", &[&server, &client]));
+    // Stopped, it lets nothing go to make room.
+    agent.freeze();
+    let mut server = Worker::start(&server, &["never-accept"]);
+    let mut client = Worker::start(&client, &["connect-and-hold", &format!("127.0.0.1:{}", server.numbers()[0]), "40"]);
+    (0..40).for_each(|_| drop(client.line()));
+    (0..4).for_each(|_| client.go());
+    client.end();
+    (0..2).for_each(|_| server.go());
+    server.end();
+    agent.thaw();
+    let found = agent.wait_for_idle("flows");
+    let errors = found.nonzero("tawon_bpf_errors_total");
+    // The listener and both ends of each connection, less what there is room for.
+    let full = "tawon_bpf_errors_total{module=\"flows\",program=\"tawon_set_state\",reason=\"socket_map_full\"}";
+    assert_eq!(errors, [(full, 65.0)]);
+}
+
 /// `flows` of the processes of these names.
 pub fn directive(options: &str, names: &[&str]) -> String {
     format!(
