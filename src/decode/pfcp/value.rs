@@ -32,50 +32,52 @@ pub enum Value<'a> {
 }
 
 impl Scalar {
-    /// Takes its octets off the front. An error means that they are not there, or are too many.
+    /// Takes its octets off the front and tells what they are: told, rather than given back, a value need
+    /// not pass through memory. An error means that they are not there, or are too many.
     #[inline]
-    pub(super) fn read<'a>(self, reader: &mut Reader<'a>) -> Result<Value<'a>, Error> {
-        Ok(match self {
-            Scalar::Number(octets) => Value::Number(number(reader, octets)?),
+    pub(super) fn read<'a>(self, reader: &mut Reader<'a>, tell: impl FnOnce(Value<'a>)) -> Result<(), Error> {
+        match self {
+            Scalar::Number(octets) => tell(Value::Number(number(reader, octets)?)),
             Scalar::Signed(octets) => {
                 let unused = 64 - 8 * u32::from(octets);
-                Value::Signed(((number(reader, octets)? << unused) as i64) >> unused)
+                tell(Value::Signed(((number(reader, octets)? << unused) as i64) >> unused));
             }
             Scalar::NumberRest => {
                 let octets = u8::try_from(reader.remaining()).map_err(|_| Error::Malformed)?;
                 if !(1..=8).contains(&octets) {
                     return Err(Error::Malformed);
                 }
-                Value::Number(number(reader, octets)?)
+                tell(Value::Number(number(reader, octets)?));
             }
-            Scalar::Hex(octets) => Value::Hex(number(reader, octets)?, octets),
-            Scalar::FlowLabel => Value::Hex(u64::from(reader.u24()? & 0x000f_ffff), 3),
-            Scalar::Code(octets, names) => named(number(reader, octets)?, names),
+            Scalar::Hex(octets) => tell(Value::Hex(number(reader, octets)?, octets)),
+            Scalar::FlowLabel => tell(Value::Hex(u64::from(reader.u24()? & 0x000f_ffff), 3)),
+            Scalar::Code(octets, names) => tell(named(number(reader, octets)?, names)),
             Scalar::IeType => {
                 let code = reader.u16()?;
-                Value::Code(u64::from(code), definition(code).map(|definition| definition.name))
+                tell(Value::Code(u64::from(code), definition(code).map(|definition| definition.name)));
             }
-            Scalar::Ipv4 => Value::Ipv4(reader.array()?),
-            Scalar::Ipv6 => Value::Ipv6(reader.array()?),
+            Scalar::Ipv4 => tell(Value::Ipv4(reader.array()?)),
+            Scalar::Ipv6 => tell(Value::Ipv6(reader.array()?)),
             Scalar::Address => match reader.remaining() {
-                4 => Value::Ipv4(reader.array()?),
-                16 => Value::Ipv6(reader.array()?),
+                4 => tell(Value::Ipv4(reader.array()?)),
+                16 => tell(Value::Ipv6(reader.array()?)),
                 _ => return Err(Error::Malformed),
             },
-            Scalar::Mac => Value::Mac(reader.array()?),
-            Scalar::Time => Value::Time(reader.u32()?),
-            Scalar::Time64 => Value::Time64(reader.u64()?),
-            Scalar::Plmn => Value::Plmn(reader.array()?),
-            Scalar::Text => Value::Text(reader.take_rest()),
+            Scalar::Mac => tell(Value::Mac(reader.array()?)),
+            Scalar::Time => tell(Value::Time(reader.u32()?)),
+            Scalar::Time64 => tell(Value::Time64(reader.u64()?)),
+            Scalar::Plmn => tell(Value::Plmn(reader.array()?)),
+            Scalar::Text => tell(Value::Text(reader.take_rest())),
             Scalar::Name => {
                 let bytes = reader.take_rest();
-                if labels(bytes) { Value::Labels(bytes) } else { Value::Text(bytes) }
+                if labels(bytes) { tell(Value::Labels(bytes)) } else { tell(Value::Text(bytes)) }
             }
-            Scalar::Digits => Value::Digits(reader.take_rest()),
-            Scalar::Bytes => Value::Bytes(reader.take_rest()),
-            Scalar::Octets(octets) => Value::Bytes(reader.take(usize::from(octets))?),
-            Scalar::Text16 => Value::Text(reader.prefixed_u16()?.take_rest()),
-        })
+            Scalar::Digits => tell(Value::Digits(reader.take_rest())),
+            Scalar::Bytes => tell(Value::Bytes(reader.take_rest())),
+            Scalar::Octets(octets) => tell(Value::Bytes(reader.take(usize::from(octets))?)),
+            Scalar::Text16 => tell(Value::Text(reader.prefixed_u16()?.take_rest())),
+        }
+        Ok(())
     }
 }
 

@@ -53,23 +53,23 @@ impl<'a> Walk<'a> {
             Field::Octet { flags, parts } => self.octet(flags, parts, visit)?,
             // What is empty is not told: it says nothing.
             Field::One(_, scalar) if self.reader.is_empty() && scalar.may_be_empty() => {}
-            Field::One(name, scalar) => visit.field(name, scalar.read(&mut self.reader)?),
+            Field::One(name, scalar) => tell(name, *scalar, &mut self.reader, visit)?,
             Field::Sized(name, octets, scalar) => {
                 let mut inner = self.sized(*octets)?;
                 if !inner.is_empty() {
-                    visit.field(name, scalar.read(&mut inner)?);
+                    tell(name, *scalar, &mut inner, visit)?;
                 }
             }
             Field::RestBut(name, less, scalar) => {
                 let length = self.reader.remaining().checked_sub(*less).ok_or(Error::Truncated)?;
-                visit.field(name, scalar.read(&mut self.reader.sub(length)?)?);
+                tell(name, *scalar, &mut self.reader.sub(length)?, visit)?;
             }
             Field::List(name, count, scalar) => self.list(name, *count, *scalar, visit)?,
             Field::SizedList(name, octets, scalar) => {
                 let mut inner = self.sized(*octets)?;
                 visit.list(name);
                 while !inner.is_empty() {
-                    visit.item(scalar.read(&mut inner)?);
+                    scalar.read(&mut inner, |value| visit.item(value))?;
                 }
                 visit.end();
             }
@@ -140,7 +140,7 @@ impl<'a> Walk<'a> {
                 break;
             }
             debug_assert!(at <= self.reader.position(), "a scalar of a list takes at least an octet");
-            visit.item(scalar.read(&mut self.reader)?);
+            scalar.read(&mut self.reader, |value| visit.item(value))?;
         }
         visit.end();
         Ok(())
@@ -165,6 +165,17 @@ impl<'a> Walk<'a> {
         }
         Ok(())
     }
+}
+
+// Once for each kind of visit, with what that does with each kind of value.
+#[inline(never)]
+fn tell<'a>(
+    name: &'static Label,
+    scalar: Scalar,
+    reader: &mut Reader<'a>,
+    visit: &mut impl Visit<'a>,
+) -> Result<(), Error> {
+    scalar.read(reader, |value| visit.field(name, value))
 }
 
 #[cfg(test)]

@@ -156,6 +156,7 @@ struct Fields<'o, 'b> {
 }
 
 impl<'a> Visit<'a> for Fields<'_, '_> {
+    #[inline(always)] // where the kind of value is known
     fn field(&mut self, name: &'static Label, of: Value<'a>) {
         value(self.o, name, of);
     }
@@ -188,6 +189,7 @@ impl<'a> Visit<'a> for Fields<'_, '_> {
 }
 
 /// One member of a value.
+#[inline(always)] // where its kind is known
 fn value(o: &mut Object<'_>, name: &Label, value: Value<'_>) {
     match value {
         Value::Text(text) => o.text(name.text, text),
