@@ -36,7 +36,7 @@ impl FlowKey {
         self.protocol
     }
 
-    /// The flow's number (records.md): a hash of the tuple and its first packet, equal in every task
+    /// The flow's number: a hash of the tuple and its first packet, equal in every task
     /// that sees the same packets and in every replay of a file.
     pub fn flow_id(&self, first_at: Instant, first_seq: u32) -> u64 {
         let mut hasher = fnv::FnvHasher::default();

@@ -9,6 +9,7 @@ pub mod key;
 pub mod number;
 pub mod reassembly;
 pub mod seeded;
+pub mod segment;
 pub mod table;
 
 /// Which way bytes went, seen from the process watched. After `capture`, where neither end is

@@ -1,4 +1,4 @@
-//! `Meta`: which of the shared groups of records.md a directive wants attached, and how they are written.
+//! `Meta`: which groups of process, container and pod a directive wants attached, and how they are written.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 

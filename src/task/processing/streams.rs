@@ -3,8 +3,9 @@
 
 use prometheus::{IntCounter, IntGauge};
 
-use crate::flow::assembler::{Assembler, Counts, Limits, Segment, Select};
+use crate::flow::assembler::{Assembler, Counts, Limits, Select};
 use crate::flow::fragments;
+use crate::flow::segment::Segment;
 use crate::pipeline::Event;
 use crate::task::Context;
 use crate::task::record::{Chunk, Frame, Net};

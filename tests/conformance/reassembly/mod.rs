@@ -9,7 +9,8 @@ mod random;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tawon::flow::assembler::{Assembler, Limits, Segment, Select};
+use tawon::flow::assembler::{Assembler, Limits, Select};
+use tawon::flow::segment::Segment;
 use tawon::flow::{Direction, FlowEnd};
 use tawon::time::Instant;
 

@@ -15,7 +15,7 @@ fuzz_target!(|data: &[u8]| {
     limits.patience.held = 4096;
     let mut assembler = Assembler::new(Select::default(), limits);
     let (mut now, mut next) = (Instant(0), 0_u64);
-    let mut check = |segment: &tawon::flow::assembler::Segment<'_>| {
+    let mut check = |segment: &tawon::flow::segment::Segment<'_>| {
         if segment.direction == Direction::Rx {
             return;
         }

@@ -1,4 +1,4 @@
-//! The `tlsheaders` record of records.md. Code points are written by their names in IANA's registries,
+//! The `tlsheaders` record. Code points are written by their names in IANA's registries,
 //! or as four hexadecimal digits where they have none (GREASE among them).
 
 use crate::decode::padded::Padded;
