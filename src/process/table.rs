@@ -45,7 +45,8 @@ struct Kept {
 impl Table {
     pub fn new(limit: usize) -> Table {
         let recent = vec![Cell::new(Id::NOWHERE); RECENT].into();
-        Table { entries: Default::default(), recent, spare: Vec::new(), limit: limit.max(1), evictions: 0 }
+        let entries = flow::table::Table::with_room(limit);
+        Table { entries, recent, spare: Vec::new(), limit: limit.max(1), evictions: 0 }
     }
 
     /// The process that has this pid now; with a start time, only if it is that one.
@@ -117,7 +118,11 @@ impl Table {
         if let Some(old) = self.entries.remove(&pid) {
             self.recycle(old.entry.process);
         }
-        while self.entries.len() >= self.limit {
+        // More than one only where the limit was lowered: the rest leaves over the next.
+        for _ in 0..EVICTIONS {
+            if self.entries.len() < self.limit {
+                break;
+            }
             let Some((_, old)) = self.entries.pop_oldest(0) else { break };
             self.recycle(old.entry.process);
             self.evictions += 1;
@@ -164,6 +169,8 @@ pub fn same_start(a: u64, b: u64) -> bool {
 
 const TICK: u64 = 10_000_000;
 const SPARE: usize = 1024;
+/// Processes that leave to make room for one.
+const EVICTIONS: usize = 2;
 const RECENT: usize = 1024;
 
 #[cfg(test)]
@@ -193,5 +200,21 @@ mod tests {
             assert!(table.find(gone, None).is_none());
         }
         assert_eq!(table.evictions(), 0);
+    }
+
+    #[test]
+    fn a_lower_limit_evicts_the_oldest_two_for_each_that_comes() {
+        let mut table = Table::new(100);
+        (0..100).for_each(|pid| table.insert(entry(pid, TICK)));
+        table.set_limit(10);
+        let lengths: Vec<usize> = (100..200)
+            .map(|pid| {
+                table.insert(entry(pid, TICK));
+                table.len()
+            })
+            .collect();
+        assert_eq!((lengths[0], lengths[1], lengths[89], lengths[90], lengths[99]), (99, 98, 10, 10, 10));
+        assert!((190..200).all(|pid| table.find(pid, None).is_some()));
+        assert_eq!(table.evictions(), 190);
     }
 }
