@@ -12,6 +12,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use super::clock::Clock;
 use super::directive::{Action, Now};
 use super::loader::Hooks;
+use super::memory::share;
 use super::modules::STATS_HELD;
 use super::reconfigure::Reading;
 use super::signals::Signals;
@@ -463,13 +464,6 @@ impl Agent {
 pub(super) fn wanted(config: &Config) -> Vec<(crate::config::Listen, Scope)> {
     let metrics = config.metrics.listen.iter().map(|listen| (*listen, Scope::All));
     metrics.chain(config.probes.listen.iter().map(|listen| (*listen, Scope::Probes))).collect()
-}
-
-/// What each processing task may hold: an equal part of `limits.memory`.
-pub(super) fn share(config: &Config) -> u64 {
-    let tasks = config.directives.iter().flat_map(|directive| &directive.tasks);
-    let holders = tasks.filter(|task| task.spec.stage() == task::Stage::Processing).count();
-    config.limits.memory.bytes(super::memory::available()) / holders.max(1) as u64
 }
 
 const WAKER: Token = Token(0);

@@ -2,6 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::Config;
+use crate::task::Stage;
+
+/// What each processing task may hold: an equal part of `limits.memory`, among those that may ever run.
+pub fn share(config: &Config) -> u64 {
+    let running = config.directives.iter().filter(|directive| directive.enabled);
+    let tasks = running.flat_map(|directive| &directive.tasks);
+    let holders = tasks.filter(|task| task.spec.stage() == Stage::Processing).count();
+    config.limits.memory.bytes(available()) / holders.max(1) as u64
+}
+
 /// Bytes.
 pub fn available() -> u64 {
     let machine = machine().unwrap_or(u64::MAX);
@@ -40,6 +51,34 @@ fn lowest(root: &Path, path: &str, file: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::main_file::defaults;
+    use crate::config::{Directive, Memory, TaskConfig};
+    use crate::task::{Options, find};
+
+    #[test]
+    fn memory_is_shared_by_the_processing_tasks_of_enabled_directives() {
+        let directive = |enabled: bool, tasks: &[&str]| Directive {
+            name: tasks.concat(),
+            enabled,
+            start_at: None,
+            stop_at: None,
+            duration: None,
+            condition: None,
+            tasks: tasks
+                .iter()
+                .map(|name| TaskConfig { spec: find(name).expect("it is one"), options: Options::default() })
+                .collect(),
+        };
+        let mut config = defaults("node-7");
+        config.limits.memory = Memory::Bytes(600);
+        assert_eq!(share(&config), 600);
+        config.directives = vec![
+            directive(true, &["capture", "dns", "log"]),
+            directive(false, &["capture", "pfcp", "log"]),
+            directive(true, &["capture", "h2", "tlsheaders", "file"]),
+        ];
+        assert_eq!(share(&config), 200);
+    }
 
     #[test]
     fn the_machine_bounds_what_is_available() {

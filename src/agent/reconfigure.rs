@@ -4,7 +4,8 @@
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use super::directive::Now;
-use super::event_loop::{Agent, share, wanted};
+use super::event_loop::{Agent, wanted};
+use super::memory::share;
 use super::reload;
 use super::slot::Slot;
 use super::{one_line, reload::Plan};
