@@ -215,6 +215,29 @@ fn processes_that_were_there_are_told_of_where_they_are_wanted() {
 }
 
 #[test]
+fn of_more_processes_than_one_turn_sees_to_each_is_told_of_once_to_a_directive_that_was_first_and_one_that_came_later()
+{
+    const FAMILY: usize = 601;
+    let name = worker::name("tm");
+    let mut worker = Worker::start(&name, &["family", "600"]);
+    worker.line();
+    let first = directive(&name, "existing: true");
+    let late = first.replace("name: test", "name: late");
+    let agent = Agent::start(&first);
+    agent.until("all starts", |records| count(records, "started") == FAMILY);
+    agent.reload(&format!("{first}\n{late}"));
+    agent.until("all starts again", |records| count(records, "started") == 2 * FAMILY);
+    worker.go();
+    worker.end();
+    agent.until("all ends", |records| count(records, "ended") == 2 * FAMILY);
+    let records = agent.stop();
+    assert_eq!(records.len(), 4 * FAMILY);
+    let each: HashSet<_> =
+        records.iter().map(|record| (&record.directive, record.number("process.pid"), record.text("state"))).collect();
+    assert_eq!(each.len(), 4 * FAMILY);
+}
+
+#[test]
 fn a_reused_pid_is_another_process() {
     let settings = "/proc/sys/kernel/ns_last_pid";
     let name = worker::name("tp");

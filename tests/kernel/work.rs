@@ -23,6 +23,7 @@ pub fn main(arguments: &[String]) {
         ["sleep-until-killed"] => hold(),
         ["wait"] => wait(),
         ["forks", times] => forks(number(times)),
+        ["family", size] => family(number(size)),
         ["thread-execs", program] => thread_execs(program),
         ["leader-leaves"] => leader_leaves(),
         ["threads", times] => threads(number(times)),
@@ -79,6 +80,26 @@ fn forks(times: usize) {
                 syscalls::wait_for(child).expect("it ends");
             }
         }
+    }
+}
+
+/// So many children, which live until it is told to end.
+fn family(size: usize) {
+    let children: Vec<_> = (0..size)
+        .map(|_| match syscalls::fork().expect("forks") {
+            0 => {
+                // Not for ever, should its parent come to nothing.
+                std::thread::sleep(Duration::from_secs(600));
+                syscalls::exit_now(0)
+            }
+            child => child,
+        })
+        .collect();
+    println!("{}", children.len());
+    wait();
+    for child in children {
+        syscalls::kill(child as u32, libc::SIGKILL).expect("it is there");
+        syscalls::wait_for(child).expect("it ends");
     }
 }
 
