@@ -126,8 +126,8 @@ impl Standing {
     }
 
     fn differs(&self, before: &Standing) -> Option<String> {
-        // Tables grow to their working size once.
-        let grown = self.kibibytes > before.kibibytes + 16 * 1024;
+        // Tables, and the queue before a reader that falls behind, grow to their working size once.
+        let grown = self.kibibytes > before.kibibytes + 32 * 1024;
         // A scrape's connection may have been open at the first look.
         let same = self.descriptors <= before.descriptors && self.programs == before.programs && !grown;
         (!same).then(|| format!("{before:?} before, {self:?} now"))
