@@ -29,6 +29,11 @@ impl Padded {
         padded
     }
 
+    /// A JSON member's key with its quotes, the comma before and the colon behind.
+    pub const fn key(name: &str) -> Padded {
+        Padded::new(&[",\"", name, "\":"])
+    }
+
     #[inline]
     pub fn append(&self, out: &mut Vec<u8>) {
         let end = out.len() + usize::from(self.length);
@@ -44,7 +49,7 @@ mod tests {
     #[test]
     fn a_text_is_appended_without_the_room_behind_it() {
         let mut out = b"<".to_vec();
-        for padded in [Padded::new(&[",\"", "name", "\":"]), Padded::EMPTY, Padded::new(&[&"x".repeat(63)])] {
+        for padded in [Padded::key("name"), Padded::EMPTY, Padded::new(&[&"x".repeat(63)])] {
             padded.append(&mut out);
         }
         assert_eq!(String::from_utf8(out).unwrap(), format!("<,\"name\":{}", "x".repeat(63)));

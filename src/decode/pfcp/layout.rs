@@ -13,7 +13,7 @@ pub struct Label {
 
 impl Label {
     pub const fn new(text: &'static str) -> Label {
-        Label { text, key: Padded::new(&[",\"", text, "\":"]) }
+        Label { text, key: Padded::key(text) }
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::Ends;
 use crate::decode::ecpri::{Body, EaxcWidths, Fault, Message, message_name};
+use crate::decode::padded::Padded;
 use crate::pipeline::Record;
 use crate::task::Kind;
 use crate::task::json::{self, Object};
@@ -24,17 +25,18 @@ impl Record for Ecpri<'_> {
     fn json(&self, out: &mut Vec<u8>) {
         let message = &self.message;
         json::object(out, |o| {
-            o.object("header", |o| {
-                o.number("revision", u64::from(message.revision));
-                o.flag("concatenated", message.concatenated);
-                o.number("messageType", u64::from(message.message_type));
+            json::object(o.prepared(const { &Padded::key("header") }), |o| {
+                json::number(o.prepared(const { &Padded::key("revision") }), u64::from(message.revision));
+                let concatenated: &[u8] = if message.concatenated { b"true" } else { b"false" };
+                o.prepared(const { &Padded::key("concatenated") }).extend_from_slice(concatenated);
+                json::number(o.prepared(const { &Padded::key("messageType") }), u64::from(message.message_type));
                 if let Some(name) = message_name(message.message_type) {
-                    o.plain("messageName", name);
+                    json::plain(o.prepared(const { &Padded::key("messageName") }), name.as_bytes());
                 }
-                o.number("payloadSize", u64::from(message.payload_size));
+                json::number(o.prepared(const { &Padded::key("payloadSize") }), u64::from(message.payload_size));
             });
             self.body(o);
-            o.number("payloadLength", message.data.len() as u64);
+            json::number(o.prepared(const { &Padded::key("payloadLength") }), message.data.len() as u64);
         });
     }
 
@@ -58,8 +60,8 @@ impl Ecpri<'_> {
     fn body(&self, o: &mut Object<'_>) {
         match self.message.body {
             Body::Stream { pc_id, seq_id } => {
-                o.hex("pcID", &pc_id.to_be_bytes());
-                o.number("seqID", u64::from(seq_id));
+                json::hex(o.prepared(const { &Padded::key("pcID") }), &pc_id.to_be_bytes());
+                json::number(o.prepared(const { &Padded::key("seqID") }), u64::from(seq_id));
                 self.oran(o, pc_id, seq_id);
             }
             Body::RealTimeControl { rtc_id, seq_id } => {

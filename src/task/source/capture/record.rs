@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::IpAddr;
 
+use crate::decode::padded::Padded;
 use crate::pipeline::{Record, View};
 use crate::process::metadata::Meta;
 use crate::task::Kind;
@@ -34,10 +35,10 @@ impl Record for RawPacket<'_> {
 
     fn json(&self, out: &mut Vec<u8>) {
         json::object(out, |o| {
-            json::base64(o.key("payload"), self.frame.bytes);
-            o.number("length", self.frame.length.into());
-            o.number("captured", self.frame.bytes.len() as u64);
-            o.number("tsNs", self.time.0);
+            json::base64(o.prepared(const { &Padded::key("payload") }), self.frame.bytes);
+            json::number(o.prepared(const { &Padded::key("length") }), self.frame.length.into());
+            json::number(o.prepared(const { &Padded::key("captured") }), self.frame.bytes.len() as u64);
+            json::number(o.prepared(const { &Padded::key("tsNs") }), self.time.0);
             let (name, index, addrs) = self.wanted();
             if name.is_none() && index.is_none() && addrs.is_empty() {
                 return;
