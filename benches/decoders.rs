@@ -29,7 +29,8 @@ use tawon::time::{Instant, Timestamp};
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use support::messages::{chunk, client_hello, iq, session_establishment};
+use support::chunk::chunk;
+use support::messages::{client_hello, iq, session_establishment};
 use support::packets::{self, ACK};
 use support::tasks::{Given, build, context};
 use support::{alloc, replay};

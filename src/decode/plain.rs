@@ -42,7 +42,8 @@ pub fn plain(link_type: u16, bytes: &[u8]) -> Option<Plain<'_>> {
     Some(Plain { src, dst, tcp: Tcp::new_checked(packet).ok()? })
 }
 
-/// An IPv4-mapped IPv6 address.
+/// An IPv4-mapped IPv6 address. As a number from the start, not by way of `to_ipv6_mapped`: octets would be
+/// written in pieces, which the processor waits for before it reads the whole.
 #[inline]
 pub fn mapped(address: Ipv4Addr) -> u128 {
     0xffff_0000_0000 | u128::from(address.to_bits())

@@ -469,6 +469,19 @@ mod tests {
     }
 
     #[test]
+    fn a_use_is_noted_of_the_entry_that_was_asked_for_wherever_it_is_guessed_to_be() {
+        let mut table = Table::<u32, &str, 2>::default();
+        let ids = [7, 8, 9].map(|key| table.insert(key, "", 0));
+        for (key, guess) in [(7, ids[0]), (8, ids[2]), (9, Id::NOWHERE), (7, ids[1])] {
+            assert_eq!(table.touch_guess(&key, guess), Some(ids[key as usize - 7]));
+        }
+        assert_eq!(keys(&mut table, 0), [8, 9, 7]);
+        table.insert(8, "", 0);
+        table.remove(&8);
+        assert_eq!(table.touch_guess(&8, ids[1]), None);
+    }
+
+    #[test]
     fn slots_are_used_again() {
         let mut table = Table::<u32, &str, 2>::default();
         for key in 0..10_000 {

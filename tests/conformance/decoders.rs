@@ -8,7 +8,8 @@ use tawon::task::Value;
 use tawon::task::record::{Chunk, Direction, FlowEnd};
 use tawon::time::{Instant, Timestamp};
 
-use crate::support::messages::{chunk, client_hello, ie, iq, pfcp, session_establishment};
+use crate::support::chunk::chunk;
+use crate::support::messages::{client_hello, ie, iq, pfcp, session_establishment};
 use crate::support::tasks::{Given, Run, Writer, build, context};
 use crate::support::{alloc, packets};
 

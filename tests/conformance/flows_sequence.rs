@@ -62,9 +62,8 @@ impl Task for Owners {
         let mut json = Vec::new();
         event.record.json(&mut json);
         let record: serde_json::Value = serde_json::from_slice(&json).unwrap();
-        let number = u64::from_str_radix(record["flowID"].as_str().unwrap(), 16).unwrap();
         let pid = record["process"]["pid"].as_u64().expect("an owner");
-        assert_eq!(self.0.borrow_mut().insert((number >> 8) - 1, pid), None, "told once");
+        assert_eq!(self.0.borrow_mut().insert(records::at(&record), pid), None, "told once");
     }
 }
 

@@ -391,12 +391,11 @@ impl Task for Seen {
         let mut json = Vec::new();
         event.record.json(&mut json);
         let record: serde_json::Value = serde_json::from_slice(&json).unwrap();
-        let number = u64::from_str_radix(record["flowID"].as_str().unwrap(), 16).unwrap();
         let mut state = record["state"].as_str().unwrap().to_owned();
         if state == "ongoing" {
             state = format!("ongoing {}", record["bytesRX"]);
         }
-        let at = (number >> 8) - 1;
+        let at = records::at(&record);
         if let Some(pid) = record["process"]["pid"].as_u64() {
             self.owners.borrow_mut().insert(at, pid as u32);
         }

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use tawon::task::Value;
 
-use crate::support::messages::{chunk, ie, pfcp};
+use crate::support::chunk::chunk;
+use crate::support::messages::{ie, pfcp};
 use crate::support::scapy;
 use crate::support::tasks::Run;
 

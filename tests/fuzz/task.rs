@@ -1,8 +1,7 @@
 //! One processing task over chunks, with a sink behind it that reads what comes: what targets have in common.
 
-#[path = "../support/messages.rs"]
-#[allow(dead_code)] // of its messages none is taken
-mod messages;
+#[path = "../support/chunk.rs"]
+mod of_flow;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -79,7 +78,7 @@ pub fn records(task: &str, port: u16, datagram: bool, pieces: &[&[u8]]) -> Vec<S
 
 /// Bytes of flow 1 to a port, without a gap.
 pub fn chunk(port: u16, datagram: bool, bytes: &[u8]) -> Chunk<'_> {
-    messages::chunk(1, if datagram { 17 } else { 6 }, port, bytes)
+    of_flow::chunk(1, if datagram { 17 } else { 6 }, port, bytes)
 }
 
 struct Given<'a>(Chunk<'a>);

@@ -11,8 +11,9 @@ use tawon::task::record::{Chunk, Direction, FlowEnd, Net};
 use tawon::task::{Context, Value};
 use tawon::time::{Instant, Timestamp};
 
+use super::chunk::chunk;
+use super::replay;
 use super::tasks::Given;
-use super::{messages, replay};
 
 pub use Direction::{Rx, Tx};
 
@@ -117,7 +118,7 @@ impl Rig {
     /// A chunk that follows the ones before it.
     pub fn plain<'a>(&self, flow: u64, direction: Direction, bytes: &'a [u8]) -> Chunk<'a> {
         let offset = self.offsets.get(&(flow, direction)).copied().unwrap_or_default();
-        let chunk = messages::chunk(flow, 6, 8080, bytes);
+        let chunk = chunk(flow, 6, 8080, bytes);
         let net = chunk.net.map(|net| Net { packet: self.context.packets, ..net });
         Chunk { direction, offset, net, ..chunk }
     }

@@ -1,9 +1,5 @@
 //! Messages that several tests and benches take.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
-use tawon::task::record::{Chunk, Direction, Net};
-
 /// The record with the ClientHello that curl sent.
 pub fn client_hello() -> Vec<u8> {
     let capture = include_bytes!("../data/tls/curl.pcap");
@@ -62,30 +58,4 @@ pub fn session_establishment() -> Vec<u8> {
 pub fn iq(length: usize) -> Vec<u8> {
     let size = ((length + 4) as u16).to_be_bytes();
     [&[0x10, 0, size[0], size[1], 0x12, 0x34, 0, 0x80][..], &vec![0x5a; length]].concat()
-}
-
-/// A chunk of a flow between 10.0.0.1 and 10.0.0.2.
-pub fn chunk(flow: u64, protocol: u8, port: u16, bytes: &[u8]) -> Chunk<'_> {
-    Chunk {
-        flow: Some(flow),
-        direction: Direction::Tx,
-        seq: 0,
-        offset: 0,
-        gap: 0,
-        gap_unknown: false,
-        bytes,
-        length: bytes.len() as u64,
-        start: false,
-        end: None,
-        datagram: protocol == 17,
-        net: Some(Net {
-            local: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))),
-            local_port: 40_000,
-            peer: SocketAddr::from(([10, 0, 0, 2], port)),
-            proto: protocol,
-            netns: None,
-            packet: false,
-        }),
-        process: None,
-    }
 }

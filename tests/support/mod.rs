@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod alloc;
+pub mod chunk;
 pub mod exchange;
 pub mod h2;
 pub mod messages;

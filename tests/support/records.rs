@@ -74,6 +74,12 @@ pub fn number(at: u64) -> u64 {
     (at + 1) << 8
 }
 
+/// The flow that a record, as JSON, is of: the `at` that `number` made it from.
+pub fn at(record: &serde_json::Value) -> u64 {
+    let number = record["flowID"].as_str().and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    (number.expect("a flow's number") >> 8) - 1
+}
+
 pub fn flow(kind: u16, at: u64, time: u64) -> Flow {
     let mut flow = Flow {
         header: Header { time, mask: u64::MAX, size: size_of::<Flow>() as u32, kind, flags: PENDING },

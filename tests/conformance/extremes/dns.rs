@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::{Counts, Length, MALFORMED, Made, OK, Probe};
-use crate::support::messages::chunk;
+use crate::support::chunk::chunk;
 use tawon::task::record::{Chunk, FlowEnd};
 
 thread_local! {

@@ -11,7 +11,7 @@ mod tls;
 use tawon::task::Value;
 use tawon::task::record::Chunk;
 
-use crate::support::messages::chunk;
+use crate::support::chunk::chunk;
 use crate::support::tasks::Run;
 
 /// ok, truncated, malformed, unsupported, not_matching.

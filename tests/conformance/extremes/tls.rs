@@ -4,7 +4,8 @@ use std::cell::RefCell;
 
 use super::{Counts, Length, MALFORMED, NOT_MATCHING, OK, Probe, TRUNCATED, UNSUPPORTED};
 use crate::support::alloc;
-use crate::support::messages::{chunk, client_hello};
+use crate::support::chunk::chunk;
+use crate::support::messages::client_hello;
 use tawon::task::record::{Chunk, FlowEnd};
 
 thread_local! {

@@ -24,6 +24,7 @@ impl Record for Ecpri<'_> {
 
     fn json(&self, out: &mut Vec<u8>) {
         let message = &self.message;
+        // Fronthaul is a message per microsecond: the keys that most of them have are made at compile time.
         json::object(out, |o| {
             json::object(o.prepared(const { &Padded::key("header") }), |o| {
                 json::number(o.prepared(const { &Padded::key("revision") }), u64::from(message.revision));

@@ -34,6 +34,7 @@ impl Record for RawPacket<'_> {
     }
 
     fn json(&self, out: &mut Vec<u8>) {
+        // Once per frame, before the record of any task: keys are made at compile time.
         json::object(out, |o| {
             json::base64(o.prepared(const { &Padded::key("payload") }), self.frame.bytes);
             json::number(o.prepared(const { &Padded::key("length") }), self.frame.length.into());
