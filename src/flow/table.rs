@@ -146,8 +146,29 @@ impl<K: Copy + Eq + Hash, V, const LISTS: usize, S: BuildHasher> Table<K, V, LIS
 
     /// Where the entry is, looked for first where it is guessed to be.
     #[inline]
-    pub fn locate(&self, key: &K, guess: Id) -> Option<Id> {
+    fn locate(&self, key: &K, guess: Id) -> Option<Id> {
         if is(&self.slots, guess.0, key) { Some(guess) } else { self.look_up(key) }
+    }
+
+    /// The entry and where it is, looked for first where it is guessed to be.
+    #[inline]
+    pub fn find_at(&self, key: &K, guess: Id) -> Option<(Id, &V)> {
+        // A right guess is returned from here, so that what `is` has looked at is not looked at again.
+        if is(&self.slots, guess.0, key) {
+            return self.entry(guess).map(|value| (guess, value));
+        }
+        let id = self.look_up(key)?;
+        self.entry(id).map(|value| (id, value))
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    pub fn find_at_mut(&mut self, key: &K, guess: Id) -> Option<(Id, &mut V)> {
+        if is(&self.slots, guess.0, key) {
+            return self.at(guess).map(|value| (guess, value));
+        }
+        let id = self.look_up(key)?;
+        self.at(id).map(|value| (id, value))
     }
 
     /// The entry that a method told of, as long as it is not removed.
@@ -351,8 +372,10 @@ mod tests {
 
     /// The entry, looked for first where it is guessed to be.
     fn located<'t>(table: &'t mut Table<u32, char, 2>, key: &u32, guess: Id) -> Option<&'t mut char> {
-        let id = table.locate(key, guess)?;
-        table.at(id)
+        let (at, _) = table.find_at(key, guess)?;
+        let (same, value) = table.find_at_mut(key, guess)?;
+        assert_eq!(at, same);
+        Some(value)
     }
 
     fn keys(table: &mut Table<u32, &'static str, 2>, list: usize) -> Vec<u32> {

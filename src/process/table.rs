@@ -17,12 +17,12 @@ pub struct Entry {
     pub process: Rc<Process>,
     /// `Watchers::round` when it was decided which directives want it.
     pub round: u32,
-    /// execve calls since it began.
-    pub execs: u32,
+    /// Whether it was there before the agent looked.
+    pub existing: bool, // here, since whether a slot is taken is told in this byte
     /// Which directives want it, by source.
     pub masks: Masks,
-    /// Whether it was there before the agent looked.
-    pub existing: bool,
+    /// execve calls since it began.
+    pub execs: u32,
 }
 
 /// Processes by pid; the start time tells whether one is the same.
@@ -54,12 +54,11 @@ impl Table {
     pub fn find(&self, pid: u32, start: Option<u64>) -> Option<&Entry> {
         let recent = self.recent.get(pid as usize % RECENT)?;
         let guess = recent.get();
-        let id = self.entries.locate(&pid, guess)?;
+        let (id, kept) = self.entries.find_at(&pid, guess)?;
         if id != guess {
             recent.set(id);
         }
-        let same = |kept: &&Kept| start.is_none_or(|start| same_start(kept.start, start));
-        self.entries.entry(id).filter(same).map(|kept| &kept.entry)
+        start.is_none_or(|start| same_start(kept.start, start)).then_some(&kept.entry)
     }
 
     /// The process that has this pid now.
@@ -167,6 +166,11 @@ pub fn same_start(a: u64, b: u64) -> bool {
     a == b || a / TICK == b / TICK
 }
 
+/// Where what an event looks at of a `Kept` ends, which has the pid before it.
+const LINE: usize = 64 - size_of::<u64>();
+const _: () = assert!(std::mem::offset_of!(Kept, entry.masks) + LOOKED_AT * size_of::<u64>() <= LINE);
+/// The masks of exec, flows, payload and tlsplaintext.
+const LOOKED_AT: usize = 4;
 const TICK: u64 = 10_000_000;
 const SPARE: usize = 1024;
 /// Processes that leave to make room for one.

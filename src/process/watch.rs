@@ -53,15 +53,17 @@ impl Watchers {
         self.slots.iter().filter(|slot| slot.condition.is_some()).count()
     }
 
-    /// The directives that want the process of an entry now, whether that is written there yet or not.
+    /// The directives of a source that want the process of an entry now, whether that is written there yet or
+    /// not.
     #[inline]
-    pub fn masks(&self, entry: &Entry) -> Masks {
-        if entry.round == self.round { entry.masks } else { self.decide_late(entry) }
+    pub fn mask(&self, entry: &Entry, source: usize) -> u64 {
+        let masks = if entry.round == self.round { &entry.masks } else { return self.decide_late(entry, source) };
+        masks.get(source).copied().unwrap_or_default()
     }
 
     #[cold]
-    fn decide_late(&self, entry: &Entry) -> Masks {
-        self.decide(&entry.process)
+    fn decide_late(&self, entry: &Entry, source: usize) -> u64 {
+        self.decide(&entry.process).get(source).copied().unwrap_or_default()
     }
 
     /// The directives that want this process.

@@ -35,7 +35,7 @@ impl Desk<'_> {
                 if !flow.owner.as_ref().is_some_and(|owner| Rc::ptr_eq(owner, &entry.process)) {
                     flow.owner = Some(entry.process.clone());
                 }
-                world.processes.watchers.masks(entry)[SOURCE]
+                world.processes.watchers.mask(entry, SOURCE)
             }
             None if flow.claimed == Claimed::By => told,
             None => world.processes.watchers.unconditional()[SOURCE],

@@ -250,10 +250,10 @@ impl Engine {
     /// Somebody accepted a connection, or sent or received first on a UDP socket.
     #[inline]
     pub(super) fn claim_flow(&mut self, number: u64, guess: Id, claim: &abi::Claim, world: &mut World<'_>) {
-        let Some(at) = self.table.locate(&number, guess) else { return };
-        self.sequence.found(at, guess);
-        let (table, mut desk) = self.split();
-        let Some(mut flow) = table.at(at) else { return };
+        let Engine { table, sequence, taps, threads, counts, leaving, .. } = self;
+        let mut desk = Desk { taps, threads, counts, leaving: *leaving };
+        let Some((at, mut flow)) = table.find_at_mut(&number, guess) else { return };
+        sequence.found(at, guess);
         if flow.is_udp() {
             // These stand in the order in which they expire.
             let Some(touched) = table.touch_mut(&number) else { return };
