@@ -12,17 +12,16 @@
 #   bench-smoke         every bench once, in its quick mode
 #   fuzz [S [TARGET..]] every fuzz target for S seconds (60), as many at a time as there are processors
 #   kernel [VERSION..]  the kernel tests under each kernel of ci/kernels.txt
-#   all                 those that CI runs: all but bench-smoke and kernel, which are run by themselves
+#   all                 those that CI runs: all but bench-smoke, which is run by itself
 #
 # A gate prints its own findings and ends with "N passed, N failed, N skipped"; the exit code is 0 when nothing failed.
 # Logs and build products are kept under target/.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
 
-ALL="fmt clippy shell tree deny bpf docs test fuzz"
-# Not in CI, and said at its end: with the 20 minutes of four emulated kernels it would be past the 40 that it may take.
-# Benches, 6 minutes, are run by whoever changes what they measure.
-APART="bench-smoke kernel"
+ALL="fmt clippy shell tree deny bpf docs test kernel fuzz"
+# Not in CI, and said at its end: benches, 6 minutes, are run by whoever changes what they measure.
+APART="bench-smoke"
 GATES="$ALL $APART"
 HOST=x86_64-unknown-linux-gnu
 LOGS=target/ci
@@ -55,21 +54,13 @@ main() {
 
 # Each gate is a process of its own, so that none leaves anything behind in the next one's shell.
 all() {
-    local gate began counts table=""
+    local gate began table=""
     for gate in $ALL; do
         echo "== $gate"
         began=$SECONDS
         "$0" "$gate" </dev/null 2>&1 | tee "$LOGS/$gate.out"
-        counts=$(tail -n 1 "$LOGS/$gate.out")
-        if [[ $counts =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
-            PASSED=$((PASSED + BASH_REMATCH[1]))
-            FAILED=$((FAILED + BASH_REMATCH[2]))
-            SKIPPED=$((SKIPPED + BASH_REMATCH[3]))
-        else
-            counts="did not finish"
-            FAILED=$((FAILED + 1))
-        fi
-        table+=$(printf '%-12s %5d s   %s' "$gate" $((SECONDS - began)) "$counts")$'\n'
+        add_counts "gate $gate" "$LOGS/$gate.out"
+        table+=$(printf '%-12s %5d s   %s' "$gate" $((SECONDS - began)) "$(tail -n 1 "$LOGS/$gate.out")")$'\n'
     done
     for gate in $APART; do
         echo "SKIPPED: gate $gate: run it by itself, ci/check.sh $gate"
@@ -77,6 +68,18 @@ all() {
     done
     echo "== summary"
     printf '%s' "$table"
+}
+
+# add_counts NAME FILE: adds the counts in which what was printed ends, in a process of its own.
+add_counts() {
+    if [[ $(tail -n 1 "$2") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
+        PASSED=$((PASSED + BASH_REMATCH[1]))
+        FAILED=$((FAILED + BASH_REMATCH[2]))
+        SKIPPED=$((SKIPPED + BASH_REMATCH[3]))
+    else
+        echo "FAILED: $1 did not finish"
+        FAILED=$((FAILED + 1))
+    fi
 }
 
 # check NAME COMMAND...: one check; its output is shown when it fails.
@@ -218,11 +221,10 @@ gate_test() {
     [ $# -gt 0 ] || tests "documentation tests" doctest.log cargo test --locked --doc
 }
 
-# The kernel tests from one static program in an emulated machine per kernel.
+# The kernel tests from one static program in an emulated machine per kernel, as many at a time as there are processors.
 gate_kernel() {
-    local versions=("$@") programs version before failures python=/usr/bin/python3
-    local -a tools=(--tool bash --tool curl --tool "$python"
-        --add "$($python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')")
+    local versions=("$@") version
+    local -a programs ready=()
     [ $# -gt 0 ] || mapfile -t versions < <(sed -n 's/^\([0-9][0-9.]*\) .*/\1/p' ci/kernels.txt)
     mapfile -t programs < <(scripts/kernel-vm.sh build)
     if [ ${#programs[@]} -ne 2 ]; then
@@ -231,9 +233,29 @@ gate_kernel() {
         return
     fi
     for version in "${versions[@]}"; do
-        before=("$PASSED" "$FAILED" "$SKIPPED")
-        local -a machine=(scripts/kernel-vm.sh run "$version" --deadline "$VM_DEADLINE" --env "TAWON_KERNEL=$version"
-            "${tools[@]}" --add "${programs[0]}" "${programs[1]}" --show-output)
+        if scripts/kernel-vm.sh fetch "$version" >"$LOGS/kernel-$version.fetch.log" 2>&1; then
+            ready+=("$version")
+        else
+            echo "SKIPPED: kernel $version: cannot be had: $(tail -n 1 "$LOGS/kernel-$version.fetch.log")"
+            SKIPPED=$((SKIPPED + 1))
+        fi
+    done
+    printf '%s\n' "${ready[@]}" | xargs -r -P "$(nproc)" -I{} "$0" kernel-one {} "${programs[@]}"
+    for version in "${ready[@]}"; do
+        cat "$LOGS/kernel-$version.out"
+        add_counts "kernel $version" "$LOGS/kernel-$version.out"
+        verifier_cost "$version" "$LOGS/kernel-$version.log"
+        check "kernel types of $version" scripts/vmlinux.sh check "$version"
+    done
+}
+
+# kernel_one VERSION AGENT TESTS: the tests under one kernel; what is to be said of them goes into a file.
+kernel_one() {
+    local version=$1 failures python=/usr/bin/python3
+    local -a machine=(scripts/kernel-vm.sh run "$version" --deadline "$VM_DEADLINE" --env "TAWON_KERNEL=$version"
+        --tool bash --tool curl --tool "$python" --add "$($python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+        --add "$2" "$3" --show-output)
+    {
         tests "kernel $version" "kernel-$version.log" "${machine[@]}"
         # An emulated machine may stand still for longer than a test waits: one or two get another chance, and are named.
         mapfile -t failures < <(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$LOGS/kernel-$version.log")
@@ -242,11 +264,9 @@ gate_kernel() {
             FAILED=$((FAILED - ${#failures[@]}))
             tests "kernel $version again" "kernel-$version.again.log" "${machine[@]}" --exact "${failures[@]}"
         fi
-        verifier_cost "$version" "$LOGS/kernel-$version.log"
-        check "kernel types of $version" scripts/vmlinux.sh check "$version"
-        echo "$(grep -m 1 '^kernel [0-9]' "$LOGS/kernel-$version.log" || echo "kernel $version did not start"):" \
-            "$((PASSED - before[0])) passed, $((FAILED - before[1])) failed, $((SKIPPED - before[2])) skipped"
-    done
+        grep -m 1 '^kernel [0-9]' "$LOGS/kernel-$version.log" || echo "kernel $version did not start"
+        echo "$PASSED passed, $FAILED failed, $SKIPPED skipped"
+    } >"$LOGS/kernel-$version.out" 2>&1
 }
 
 # Tests print `verifier: OBJECT PROGRAM INSTRUCTIONS` for each program they load; ci/verifier.tsv keeps what is
@@ -358,8 +378,8 @@ fuzz_one() {
     fi
 }
 
-if [ "${1:-}" = fuzz-one ]; then
-    fuzz_one "$2" "$3"
-else
-    main "$@"
-fi
+case ${1:-} in
+fuzz-one) fuzz_one "$2" "$3" ;;
+kernel-one) kernel_one "$2" "$3" "$4" ;;
+*) main "$@" ;;
+esac

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs a program under another kernel, in an emulated machine of its own (qemu, no KVM needed).
 #
-#   scripts/kernel-vm.sh fetch VERSION   gets a kernel of ci/kernels.txt into target/kernels/
+#   scripts/kernel-vm.sh fetch VERSION   gets a kernel of ci/kernels.txt, and the emulator, into target/kernels/
 #   scripts/kernel-vm.sh build           builds the static kernel tests and agent; prints the paths of both
 #   scripts/kernel-vm.sh run VERSION [--deadline SECONDS] [--env NAME=VALUE]... [--add PATH]... [--tool NAME]...
 #                            PROGRAM [ARGUMENT]...
@@ -42,6 +42,7 @@ fail() {
 fetch() {
     local version=$1 at=$KERNELS/$1 suite patterns package file
     local -a packages=()
+    emulator >/dev/null || fail "no emulator"
     [ -e "$at/complete" ] && return
     read -r suite patterns < <(awk -v v="$version" '$1 == v { $1 = ""; print }' "$ROOT/ci/kernels.txt") ||
         fail "no kernel $version in ci/kernels.txt"
