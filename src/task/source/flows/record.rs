@@ -1,5 +1,8 @@
 //! The `flow` record.
 
+use std::fmt;
+use std::net::SocketAddr;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -119,6 +122,13 @@ pub enum CloseReason {
     Error,
 }
 
+/// As it is serialised.
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 impl CloseReason {
     /// TAWON_CLOSE_*.
     pub fn from_kernel(reason: u8) -> Option<CloseReason> {
@@ -159,17 +169,61 @@ impl Record for FlowRecord<'_> {
             };
             let proto = crate::task::record::proto_name(net.proto).unwrap_or("?");
             let _ = match net.local {
-                Some(local) => write!(out, " {proto} {}:{}", local.to_canonical(), net.local_port),
+                Some(local) => write!(out, " {proto} {}", SocketAddr::new(local.to_canonical(), net.local_port)),
                 None => write!(out, " {proto} *:{}", net.local_port),
             };
-            let _ = write!(out, " {arrow} {}:{}", net.peer.ip().to_canonical(), net.peer.port());
+            let peer = SocketAddr::new(net.peer.ip().to_canonical(), net.peer.port());
+            let _ = write!(out, " {arrow} {peer}");
         }
         if let Some(statistics) = &self.statistics {
             let _ = write!(out, " rx={} tx={}", statistics.bytes_rx, statistics.bytes_tx);
         }
         if let Some(reason) = self.close_reason {
-            let _ = write!(out, " {reason:?}");
+            let _ = write!(out, " {reason}");
+        }
+        if let Some(errno) = self.errno {
+            let _ = write!(out, " errno={errno}");
         }
         let _ = write!(out, " flow={:016x}", self.flow.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_addresses_and_reasons_as_they_are_written_elsewhere() {
+        let record = FlowRecord {
+            flow: Hex64(0x23),
+            state: State::Ended,
+            ts_ns: 0,
+            mono_ns: 0,
+            started_at: None,
+            established_at: None,
+            ended_at: None,
+            direction: Some(Way::Outbound),
+            statistics: Some(Statistics { bytes_rx: 5, bytes_tx: 7, ..Statistics::default() }),
+            close_reason: Some(CloseReason::RstReceived),
+            errno: None,
+            congestion: None,
+            mark: None,
+            cookie: None,
+            net: Some(Net {
+                local: Some("::1".parse().unwrap()),
+                local_port: 42,
+                peer: "[::ffff:10.0.0.7]:443".parse().unwrap(),
+                proto: 6,
+                netns: None,
+                packet: false,
+            }),
+            process: None,
+            container: None,
+            pod: None,
+        };
+        let mut out = Vec::new();
+        record.text(&mut out);
+        let line = "ended TCP [::1]:42 -> 10.0.0.7:443 rx=5 tx=7 rst_received flow=0000000000000023";
+        assert_eq!(String::from_utf8(out).unwrap(), line);
     }
 }
