@@ -17,7 +17,7 @@ use super::modules::STATS_HELD;
 use super::reconfigure::Reading;
 use super::signals::Signals;
 use super::site::Site;
-use super::slot::{CaptureRun, Drain, Place, SharedContext, Slot};
+use super::slot::{CaptureRun, Drain, Place, SharedContext, Slot, Taps};
 use super::sources::{News, Sources, Times};
 use super::watch_file::Watched;
 use super::{Error, Setup};
@@ -42,6 +42,8 @@ pub struct Agent {
     pub(super) config: Config,
     pub(super) slots: Vec<Slot>,
     pub(super) sources: Sources,
+    /// By `Hooks`.
+    pub(super) taps: [Taps; 2],
     /// Taken out while it answers, since its answers are made of everything else.
     pub(super) server: Option<Server>,
     pub(super) shared: SharedContext,
@@ -105,6 +107,7 @@ impl Agent {
             config,
             slots: Vec::new(),
             sources,
+            taps: Default::default(),
             server: Some(server),
             runs,
             signals,
@@ -269,14 +272,8 @@ impl Agent {
 
     fn heard(&mut self, news: News, now: Now) {
         match news {
-            News::Loaded(_) => {
-                self.sources.watchers_changed();
-                self.each_slot(|agent, slot| {
-                    if let Place::Waiting(hooks, _) = slot.place {
-                        agent.attach(slot, hooks, now);
-                    }
-                });
-            }
+            // Who waits for them gets a tap at the turn's end.
+            News::Loaded(_) => self.sources.watchers_changed(),
             News::Failed(hooks, error) => self.each_slot(|agent, slot| {
                 if let Place::Waiting(wanted, _) = &slot.place
                     && (*wanted == hooks || hooks == Hooks::Exec)
@@ -327,6 +324,8 @@ impl Agent {
             agent.pipeline_tick(slot, now, each_second);
             agent.drain(slot, now);
         });
+        // Behind whatever has left in this turn.
+        self.each_slot(|agent, slot| agent.attach(slot, now));
         let gone = |slot: &Slot| {
             slot.leaving
                 && matches!(slot.place, Place::None)
@@ -347,21 +346,29 @@ impl Agent {
     }
 
     /// Programs that nobody wants any more leave: a source's own behind its last directive, those of
-    /// exec behind all.
+    /// exec behind all. Whoever waits for what is on its way out gets it anew.
     fn unload(&mut self, now: Now) {
-        let uses = |slot: &Slot, hooks: Hooks| match &slot.place {
-            Place::Waiting(of, _) | Place::Tap(of, _) | Place::Draining { hooks: of, .. } => *of == hooks,
-            _ => false,
+        let waits = |hooks| self.slots.iter().any(|slot| matches!(slot.place, Place::Waiting(of, _) if of == hooks));
+        let taps = |hooks| {
+            self.slots.iter().any(|slot| match slot.place {
+                Place::Tap(of, _) | Place::Draining { hooks: of, .. } => of == hooks,
+                _ => false,
+            })
         };
-        let flows = self.slots.iter().any(|slot| uses(slot, Hooks::Flows));
-        let exec = flows || self.slots.iter().any(|slot| uses(slot, Hooks::Exec));
-        if !flows {
+        let waiting = Hooks::ALL.map(waits);
+        let tapped = Hooks::ALL.map(taps);
+        let flows = Hooks::Flows as usize;
+        if !tapped[flows] && (!waiting[flows] || self.sources.is_leaving(Hooks::Flows)) {
             self.sources.detach(Hooks::Flows);
             self.sources.unload(Hooks::Flows, self.poll.registry(), &mut self.stats, now.mono);
         }
-        if !exec && self.sources.is_gone(Hooks::Flows) {
+        let waited_for = waiting.contains(&true) && !self.sources.is_leaving(Hooks::Exec);
+        if !tapped.contains(&true) && !waited_for && self.sources.is_gone(Hooks::Flows) {
             self.sources.detach(Hooks::Exec);
             self.sources.unload(Hooks::Exec, self.poll.registry(), &mut self.stats, now.mono);
+        }
+        for hooks in Hooks::ALL.into_iter().filter(|hooks| waiting[*hooks as usize]) {
+            self.sources.want(hooks, &self.config);
         }
     }
 

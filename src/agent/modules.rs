@@ -57,10 +57,20 @@ impl Modules {
         matches!(self.0[hooks as usize], State::Loading | State::Loaded(_))
     }
 
+    /// Whether a source's programs are on their way out.
+    pub fn is_leaving(&self, hooks: Hooks) -> bool {
+        matches!(self.0[hooks as usize], State::Detaching(_) | State::Detached(_))
+    }
+
     /// Asks for the programs of a source, unless they are there or on their way. Every source needs
-    /// those of exec, which keep the watch map.
+    /// those of exec, which keep the watch map. What is on its way out has to be gone first: this is to be
+    /// called again then.
     pub fn want(&mut self, hooks: Hooks, config: &Config, loader: &Loader) {
-        for hooks in Hooks::ALL.into_iter().filter(|each| *each == hooks || *each == Hooks::Exec) {
+        let needed = || Hooks::ALL.into_iter().filter(|each| *each == hooks || *each == Hooks::Exec);
+        if needed().any(|hooks| self.is_leaving(hooks)) {
+            return;
+        }
+        for hooks in needed() {
             let state = &mut self.0[hooks as usize];
             if matches!(state, State::Unloaded) {
                 *state = State::Loading;

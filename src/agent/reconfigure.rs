@@ -153,20 +153,27 @@ impl Agent {
             });
             self.sources.processes.redaction = Redaction::new(self.config.redact_args.as_ref());
         }
-        self.each_slot(|agent, slot| {
-            if !slot.leaving && stop.contains(&slot.directive.name) {
-                slot.leaving = true;
-                agent.stop(slot, End::Stopped, now);
-            }
-        });
+        for slot in self.slots.iter_mut().filter(|slot| !slot.leaving && stop.contains(&slot.directive.name)) {
+            slot.leaving = true;
+            slot.replaced = start.iter().any(|directive| directive.name == slot.directive.name);
+        }
+        // The new ones first, so that programs which both they and what ends want stay.
         for directive in start {
             let tasks = directive.tasks.iter().map(|task| task.spec.name);
             self.runs.configured(&directive.name, tasks);
             let origin = loaded.origins.get(&directive.name).map(|path| path.display().to_string());
-            let slot = Slot::new(directive, origin, now);
+            let mut slot = Slot::new(directive, origin, now);
             self.runs.state(&slot.directive.name, Some(slot.life.state().shown()));
+            if slot.life.poll(now).is_some() {
+                self.start(&mut slot, now);
+            }
             self.slots.push(slot);
         }
+        self.each_slot(|agent, slot| {
+            if slot.leaving {
+                agent.stop(slot, End::Stopped, now);
+            }
+        });
         Ok(())
     }
 }

@@ -33,8 +33,8 @@ impl Agent {
             None => return self.fail(slot, "a directive without a source".to_owned(), now),
         };
         slot.place = Place::Waiting(hooks, pipeline);
+        self.taps[hooks as usize].waiting += 1;
         self.sources.want(hooks, &self.config);
-        self.attach(slot, hooks, now);
     }
 
     pub(super) fn start_capture(&mut self, slot: &mut Slot, pipeline: Pipeline, context: &task::Context, now: Now) {
@@ -51,19 +51,25 @@ impl Agent {
         }
     }
 
-    /// Gives a directive its tap, once the programs run.
-    pub(super) fn attach(&mut self, slot: &mut Slot, hooks: Hooks, now: Now) {
-        if !self.sources.is_loaded(hooks) || !self.sources.is_loaded(Hooks::Exec) {
+    /// Gives a directive that waits for it its tap, once the programs run. Where another one is giving its own
+    /// back, not before that: no event is told to both, or to neither.
+    pub(super) fn attach(&mut self, slot: &mut Slot, now: Now) {
+        let Place::Waiting(hooks, _) = slot.place else { return };
+        let taps = self.taps[hooks as usize];
+        if !self.sources.is_loaded(hooks) || !self.sources.is_loaded(Hooks::Exec) || taps.emptying > 0 {
             return;
         }
-        let Place::Waiting(_, pipeline) = std::mem::replace(&mut slot.place, Place::None) else { return };
-        let Some(task) = slot.directive.tasks.first() else { return };
-        let meta = Meta::parse(task.options.text("meta").unwrap_or_default()).unwrap_or_default();
-        let times = self.times(now);
         let bit = match hooks {
             Hooks::Exec => self.sources.exec.taps.free_bit(),
             Hooks::Flows => self.sources.flows.taps.free_bit(),
         };
+        if bit.is_none() && taps.leaving > 0 {
+            return;
+        }
+        let Some(pipeline) = self.waited(slot) else { return };
+        let Some(task) = slot.directive.tasks.first() else { return };
+        let meta = Meta::parse(task.options.text("meta").unwrap_or_default()).unwrap_or_default();
+        let times = self.times(now);
         let Some(bit) = bit else { return self.fail(slot, "64 directives have this source already".to_owned(), now) };
         match hooks {
             Hooks::Exec => {
@@ -83,10 +89,24 @@ impl Agent {
 
     pub(super) fn load_failed(&mut self, slot: &mut Slot, error: &load::Error, now: Now) {
         slot.forbidden = error.forbidden;
-        if let Place::Waiting(_, mut pipeline) = std::mem::replace(&mut slot.place, Place::None) {
+        if let Some(mut pipeline) = self.waited(slot) {
             pipeline.close(End::Failed, now.mono);
         }
         self.fail(slot, error.to_string(), now);
+    }
+
+    /// The pipeline of a directive that need not wait for programs any more.
+    fn waited(&mut self, slot: &mut Slot) -> Option<Pipeline> {
+        match std::mem::replace(&mut slot.place, Place::None) {
+            Place::Waiting(hooks, pipeline) => {
+                self.taps[hooks as usize].waiting -= 1;
+                Some(pipeline)
+            }
+            other => {
+                slot.place = other;
+                None
+            }
+        }
     }
 
     /// A task could not start, or failed for good.
@@ -112,13 +132,19 @@ impl Agent {
 
     /// A run's end begins: its source detaches.
     pub(super) fn leave(&mut self, slot: &mut Slot, why: End, now: Now) {
+        if let Some(pipeline) = self.waited(slot) {
+            return self.flush(slot, pipeline, why, now);
+        }
         match std::mem::replace(&mut slot.place, Place::None) {
             Place::Tap(hooks, bit) => {
                 let last = match hooks {
                     Hooks::Exec => self.sources.exec.taps.mask() == 1 << bit && !self.sources.is_used(Hooks::Flows),
                     Hooks::Flows => self.sources.flows.taps.mask() == 1 << bit,
                 };
-                let step = match last {
+                let taps = &mut self.taps[hooks as usize];
+                taps.leaving += 1;
+                taps.emptying += 1;
+                let step = match last && taps.waiting == 0 {
                     true => {
                         self.sources.detach(hooks);
                         Drain::Detach
@@ -127,7 +153,6 @@ impl Agent {
                 };
                 slot.place = Place::Draining { hooks, bit, why, step };
             }
-            Place::Waiting(_, pipeline) => self.flush(slot, pipeline, why, now),
             Place::Capture(mut run) => {
                 self.deregister(&run);
                 let at = run.capture.time().unwrap_or(now.mono);
@@ -150,6 +175,7 @@ impl Agent {
                     return;
                 }
                 let (hooks, bit, why) = (*hooks, *bit, *why);
+                self.taps[hooks as usize].emptying -= 1;
                 match hooks {
                     Hooks::Exec => self.left(slot, hooks, bit, why, now),
                     // What is open is told with its statistics as they are now.
@@ -188,6 +214,7 @@ impl Agent {
             Hooks::Flows => self.sources.flows.taps.remove(bit).map(|tap| tap.pipeline),
         }
         .unwrap_or_default();
+        self.taps[hooks as usize].leaving -= 1;
         self.sources.processes.watchers.remove(hooks as usize, bit);
         self.sources.watchers_changed();
         self.flush(slot, pipeline, why, now);
@@ -221,8 +248,7 @@ impl Agent {
     }
 
     pub(super) fn state(&self, slot: &Slot) {
-        let newer = |other: &Slot| !other.leaving && other.directive.name == slot.directive.name;
-        if !slot.leaving || !self.slots.iter().any(newer) {
+        if !slot.replaced {
             self.runs.state(&slot.directive.name, Some(slot.life.state().shown()));
         }
     }

@@ -28,6 +28,8 @@ pub struct Slot {
     pub counted: Vec<Vec<(&'static str, u64)>>,
     /// Removed by a reload, or replaced: to go once it has ended.
     pub leaving: bool,
+    /// Another one has its name already.
+    pub replaced: bool,
     /// Whether what failed was the kernel's or the privileges' no.
     pub forbidden: bool,
 }
@@ -63,6 +65,17 @@ pub enum Drain {
     Telling,
 }
 
+/// How many directives of a source are on their way to a tap, or to give theirs back.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Taps {
+    /// `Place::Waiting`.
+    pub waiting: u32,
+    /// `Place::Draining` that still gets events: `Drain::Detach` and `Drain::Rings`.
+    pub emptying: u32,
+    /// `Place::Draining`.
+    pub leaving: u32,
+}
+
 pub struct CaptureRun {
     pub capture: Capture,
     pub pipeline: Pipeline,
@@ -86,6 +99,7 @@ impl Slot {
             events: 0,
             counted,
             leaving: false,
+            replaced: false,
             forbidden: false,
         }
     }

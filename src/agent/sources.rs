@@ -121,7 +121,13 @@ impl Sources {
         self.modules.is_used(hooks)
     }
 
-    /// Asks for the programs of a source; `News::Loaded` or `News::Failed` follows, unless they are there.
+    /// Whether a source's programs are on their way out.
+    pub fn is_leaving(&self, hooks: Hooks) -> bool {
+        self.modules.is_leaving(hooks)
+    }
+
+    /// Asks for the programs of a source; `News::Loaded` or `News::Failed` follows, unless they are there, or
+    /// on their way out: then they are to be asked for again once they have gone.
     pub fn want(&mut self, hooks: Hooks, config: &Config) {
         self.modules.want(hooks, config, &self.loader);
     }

@@ -100,8 +100,13 @@ impl Agent {
             }
         });
         let agent = Agent { child, directory, settings, at, told, _lock: lock };
-        agent.wait("the agent is ready", || agent.get("/readyz").is_some_and(|(status, _)| status == 200));
+        agent.wait_until_ready();
         agent
+    }
+
+    /// Waits until every directive that is to run does, or has been reported as failed.
+    pub fn wait_until_ready(&self) {
+        self.wait("the agent is ready", || self.get("/readyz").is_some_and(|(status, _)| status == 200));
     }
 
     pub fn pid(&self) -> u32 {

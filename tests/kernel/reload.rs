@@ -1,11 +1,14 @@
 //! Reloads while flows come and go: what does not change loses nothing.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::agent::{Agent, Record};
+use crate::agent::{Agent, Record, directory};
 use crate::flows::directive;
-use crate::worker::{self, Worker};
+use crate::worker::{self, Worker, alias};
 
 #[test]
 fn removing_one_directive_of_flows_takes_nothing_from_another() {
@@ -46,9 +49,7 @@ fn a_thousand_reloads_leave_a_shared_directive_and_the_machine_as_they_were() {
     let with = format!("{shared}\n{other}");
     let agent = Agent::alone("", &shared);
     let reloaded = |times: usize| {
-        agent.wait(&format!("reload {times}"), || {
-            agent.scrape().value("tawon_config_reloads_total{status=\"success\"}") >= times as f64
-        });
+        agent.wait(&format!("reload {times}"), || agent.scrape().value(SUCCESSES) >= times as f64);
     };
     for turn in 0..20 {
         agent.reload(if turn % 2 == 0 { &with } else { &shared });
@@ -148,3 +149,90 @@ fn programs(pid: u32) -> Option<usize> {
 fn named(directive_name: &str, name: &str) -> String {
     directive("{}", &[name]).replace("name: test", &format!("name: {directive_name}"))
 }
+
+#[test]
+fn a_directive_in_the_place_of_the_last_one_of_its_source_misses_nothing_and_doubles_nothing() {
+    let directory = directory("places");
+    let name = worker::name("tp");
+    let program = alias(&directory, &name, Path::new("/bin/true"));
+    let of = |directives: &[(&str, &str)]| directives.iter().map(|(of, task)| one(of, task, &name)).collect::<String>();
+    let agent = Agent::start(&of(&[("a", "exec")]));
+    let ended = Arc::new(AtomicBool::new(false));
+    let starts = std::thread::spawn({
+        let (program, ended) = (program.clone(), ended.clone());
+        move || {
+            let mut starts = 0;
+            while !ended.load(Ordering::Relaxed) {
+                assert!(Command::new(&program).arg(starts.to_string()).status().expect("it starts").success());
+                starts += 1;
+            }
+            starts
+        }
+    });
+    let steps: [&[(&str, &str)]; 5] = [
+        &[("b", "exec")],
+        &[("b", "exec, config: {meta: process}")],
+        &[("b", "exec, config: {meta: process}"), ("f", "flows")],
+        &[("c", "exec"), ("g", "flows")],
+        &[("d", "exec")],
+    ];
+    for (turn, step) in steps.into_iter().enumerate() {
+        agent.reload(&of(step));
+        agent.wait("the reload", || agent.scrape().value(SUCCESSES) == turn as f64 + 2.0);
+        agent.wait_until_ready();
+        let found = agent.scrape();
+        for (directive, _) in step {
+            let state = format!("tawon_directive_state{{directive=\"{directive}\",state=\"running\"}}");
+            assert_eq!(found.value(&state), 1.0, "{state}");
+        }
+        // Each is told of something before the next comes.
+        let last = step[0].0;
+        agent.until("a start", |records| records.iter().any(|record| record.directive == last && is_start(record)));
+    }
+    ended.store(true, Ordering::Relaxed);
+    let starts: usize = starts.join().unwrap();
+    agent.until("every start", |records| records.iter().filter(|record| is_start(record)).count() >= starts);
+    let mut seen: Vec<usize> = agent
+        .stop()
+        .iter()
+        .filter(|record| is_start(record))
+        .map(|record| record.at("args")[1].as_str().unwrap().parse().unwrap())
+        .collect();
+    seen.sort_unstable();
+    assert!(seen.iter().copied().eq(0..starts), "{starts} starts, {seen:?}");
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn a_directive_that_starts_when_the_last_one_of_its_source_stops_is_told_of_what_follows() {
+    let name = worker::name("ts");
+    let directory = directory("succession");
+    let program = alias(&directory, &name, Path::new("/bin/true"));
+    let now = jiff::Timestamp::now();
+    // A whole second, and time enough for the first to begin.
+    let at = jiff::Timestamp::from_second(now.as_second() + 4).unwrap();
+    let [first, second] = [("first", "stopAt"), ("second", "startAt")].map(|(directive, when)| {
+        one(directive, "exec", &name).replacen("    tasks", &format!("    {when}: {at}\n    tasks"), 1)
+    });
+    let agent = Agent::start(&format!("{first}{second}"));
+    agent.until_shows("tawon_directive_runs_total{directive=\"first\",status=\"completed\"}", 1.0);
+    agent.wait_until_ready();
+    assert!(Command::new(&program).status().unwrap().success());
+    agent.until("its start", |records| records.iter().any(|record| record.directive == "second" && is_start(record)));
+    drop(agent);
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+fn is_start(record: &Record) -> bool {
+    record.is("started") && record.at("args").is_array()
+}
+
+/// A directive of one task and a log, of the processes of a name.
+fn one(directive: &str, task: &str, name: &str) -> String {
+    format!(
+        "  - name: {directive}\n    condition: {{equal: {{field: process.name, value: {name}}}}}\n    tasks:\n      \
+         - {{task: {task}}}\n      - {{task: log}}\n"
+    )
+}
+
+const SUCCESSES: &str = "tawon_config_reloads_total{status=\"success\"}";
