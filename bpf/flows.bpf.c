@@ -179,7 +179,7 @@ int tawon_existing(struct bpf_iter__task_file *ctx)
 	struct mptcp_sock *mptcp;
 	struct socket *socket;
 	struct sock *sk;
-	__u16 protocol;
+	__u16 protocol, type;
 	__u8 state;
 	__u64 key;
 	int error;
@@ -203,6 +203,8 @@ int tawon_existing(struct bpf_iter__task_file *ctx)
 	fresh.family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	if (fresh.family != AF_INET && fresh.family != AF_INET6)
 		return 0;
+	/* A raw socket of the protocol is none of its sockets. */
+	type = BPF_CORE_READ(sk, sk_type);
 	key = (__u64)sk;
 	state = BPF_CORE_READ(sk, __sk_common.skc_state);
 	fresh.protocol = protocol;
@@ -213,13 +215,15 @@ int tawon_existing(struct bpf_iter__task_file *ctx)
 	fresh.header.mask = tawon_wanted(TAWON_FLOWS, fresh.tgid, fresh.process_start, &fresh.header.flags);
 	if (!fresh.header.mask)
 		return 0;
-	if (protocol == IPPROTO_TCP && tawon_live.tcp) {
+	if (protocol == IPPROTO_TCP && type == SOCK_STREAM && tawon_live.tcp) {
 		if (state == TCP_LISTEN)
 			fresh.listening = 1;
-		else if (state == TCP_CLOSE || state == TCP_SYN_SENT || state == TCP_TIME_WAIT)
+		else if (state == TCP_SYN_SENT)
+			fresh.direction = TAWON_OUTBOUND;
+		else if (state == TCP_CLOSE || state == TCP_TIME_WAIT)
 			return 0;
 		put_statistics(&fresh, sk);
-	} else if (protocol == IPPROTO_UDP && tawon_live.udp) {
+	} else if (protocol == IPPROTO_UDP && type == SOCK_DGRAM && tawon_live.udp) {
 		fresh.cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
 	} else {
 		return 0;
@@ -239,6 +243,11 @@ int tawon_existing(struct bpf_iter__task_file *ctx)
 			tawon_not_taken(error, ERROR_EXISTING_FULL, ERROR_EXISTING_REFUSED);
 		return 0;
 	}
+	if (protocol == IPPROTO_TCP)
+		bpf_map_delete_elem(&tawon_unwanted, &key);
+	/* Whether it comes to a connection is told of then. */
+	if (fresh.direction == TAWON_OUTBOUND)
+		return 0;
 	bpf_seq_write(ctx->meta->seq, &fresh, sizeof(fresh));
 	return 0;
 }

@@ -11,6 +11,8 @@
 
 #define AF_INET 2
 #define AF_INET6 10
+#define SOCK_STREAM 1
+#define SOCK_DGRAM 2
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
 #define IPPROTO_MPTCP 262
@@ -27,6 +29,7 @@
 #define PF_KTHREAD 0x00200000
 #define SIGNAL_GROUP_EXIT 0x00000004
 #define SOCK_DONE 1
+#define SEND_SHUTDOWN 2
 
 /* What inet_csk_accept returned: it stands behind the arguments, of which there are two since 6.10, four before. */
 static __always_inline struct sock *csk_accepted(__u64 *ctx)

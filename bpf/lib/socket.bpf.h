@@ -28,6 +28,16 @@ struct {
 	__type(value, struct tawon_flow);
 } tawon_sockets SEC(".maps");
 
+/* Sockets of TCP whose ends nobody wants, though there are directives that want those of every process: of the agent
+ * itself, and what every filter keeps out. Where it is full, their ends are told of and thrown away there. Key: as
+ * above; value: 1. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, __u8);
+} tawon_unwanted SEC(".maps");
+
 /* When the last flow of a CPU began, so that clocks which stand still for a while give no number twice. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -82,8 +92,17 @@ static __always_inline void put_statistics(struct tawon_flow *flow, const struct
 	const struct tcp_sock *tcp = (const void *)sk;
 	const struct inet_connection_sock *icsk = (const void *)sk;
 	__u64 received = BPF_CORE_READ(tcp, bytes_received);
+	__u64 sent = BPF_CORE_READ(tcp, bytes_sent) - BPF_CORE_READ(tcp, bytes_retrans);
+	__u64 numbered = BPF_CORE_READ(tcp, bytes_acked) + (BPF_CORE_READ(tcp, snd_nxt) - BPF_CORE_READ(tcp, snd_una));
 
-	flow->bytes_tx = BPF_CORE_READ(tcp, bytes_sent) - BPF_CORE_READ(tcp, bytes_retrans);
+	/* What a device refuses to send counts as sent, each time it is tried. Then the sequence numbers that were used
+	 * tell, without those of the SYN, which who accepts does not count, and of the FIN. */
+	if (sent > numbered) {
+		sent = numbered - (flow->direction != TAWON_INBOUND);
+		if (BPF_CORE_READ(sk, sk_shutdown) & SEND_SHUTDOWN)
+			sent--;
+	}
+	flow->bytes_tx = sent;
 	/* The FIN's sequence number is counted with the bytes. */
 	if (received && BPF_CORE_READ(sk, __sk_common.skc_flags) & (1UL << SOCK_DONE))
 		received--;

@@ -48,6 +48,24 @@ static __always_inline __u8 close_reason(int error, int old)
 	return 0;
 }
 
+/* Directives that want the flows of every process. */
+static __always_inline __u64 wanted_of_all(void)
+{
+	__u32 zero = 0;
+	struct tawon_watch *fallback = bpf_map_lookup_elem(&tawon_default, &zero);
+
+	return fallback ? fallback->mask[TAWON_FLOWS] : 0;
+}
+
+/* Nobody wants to be told of a socket's end. */
+static __always_inline void unwanted(__u64 key)
+{
+	__u8 one = 1;
+
+	if (wanted_of_all())
+		bpf_map_update_elem(&tawon_unwanted, &key, &one, BPF_ANY);
+}
+
 /* The current task owns what nobody did. Whether anybody wants to know of it. */
 static __always_inline int claimed(void *ctx, struct tawon_flow *flow, __u64 key, __u32 failed)
 {
@@ -59,6 +77,7 @@ static __always_inline int claimed(void *ctx, struct tawon_flow *flow, __u64 key
 	if (flow->header.mask)
 		return 1;
 	bpf_map_delete_elem(&tawon_sockets, &key);
+	unwanted(key);
 	return 0;
 }
 
@@ -80,17 +99,17 @@ static __always_inline int set_state(void *ctx, const struct sock *sk, int old, 
 		flow = bpf_map_lookup_elem(&tawon_sockets, &key);
 		if (!flow) {
 			struct tawon_flow *unknown = &fresh;
-			__u32 zero = 0;
-			struct tawon_watch *fallback = bpf_map_lookup_elem(&tawon_default, &zero);
 
 			/* Of a socket whose end is wanted whoever owns it, and whose start was missed. */
-			if (!fallback || !fallback->mask[TAWON_FLOWS] || old == TCP_LISTEN || old == TCP_SYN_SENT ||
-			    old == TCP_CLOSE || old == TCP_SYN_RECV)
+			unknown->header.mask = wanted_of_all();
+			if (!unknown->header.mask || old == TCP_LISTEN || old == TCP_SYN_SENT || old == TCP_CLOSE ||
+			    old == TCP_SYN_RECV)
 				return 0;
-			if (bpf_get_current_pid_tgid() >> 32 == tawon_config.agent)
+			if (!bpf_map_delete_elem(&tawon_unwanted, &key))
 				return 0;
 			now = bpf_ktime_get_ns();
-			unknown->header.mask = fallback->mask[TAWON_FLOWS];
+			unknown->header.flags = TAWON_F_UNTRACKED;
+			unknown->flow = flow_number(now);
 			unknown->sock = key;
 			unknown->protocol = IPPROTO_TCP;
 			unknown->ended = now;
@@ -139,8 +158,11 @@ static __always_inline int set_state(void *ctx, const struct sock *sk, int old, 
 		start = process_start((void *)bpf_get_current_task());
 		tgid = bpf_get_current_pid_tgid() >> 32;
 		fresh.header.mask = tawon_wanted(TAWON_FLOWS, tgid, start, &flags);
-		if (!fresh.header.mask)
+		if (!fresh.header.mask) {
+			if (new == TCP_SYN_SENT)
+				unwanted(key);
 			return 0;
+		}
 		fresh.header.flags = flags;
 		fresh.sock = key;
 		fresh.protocol = IPPROTO_TCP;
@@ -234,8 +256,11 @@ static __always_inline int destroy_sock(void *ctx, const struct sock *sk)
 	__u64 key = (__u64)sk;
 	struct tawon_flow *flow = bpf_map_lookup_elem(&tawon_sockets, &key);
 
-	if (!flow)
+	if (!flow) {
+		/* Its change to CLOSE was missed, or it never came to a connection. */
+		bpf_map_delete_elem(&tawon_unwanted, &key);
 		return 0;
+	}
 	if (flow->flow && !flow->closed && !flow->ended) {
 		/* Its change to CLOSE was missed: an interrupt fell into the run of that program. */
 		put_statistics(flow, sk);

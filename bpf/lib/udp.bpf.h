@@ -19,7 +19,7 @@ static __always_inline int owner(void *ctx, const struct sock *sk)
 	__u32 tgid;
 	int error;
 
-	if (!tawon_live.udp || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_UDP)
+	if (!tawon_live.udp || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_UDP || BPF_CORE_READ(sk, sk_type) != SOCK_DGRAM)
 		return 0;
 	flow = bpf_map_lookup_elem(&tawon_sockets, &key);
 	tgid = bpf_get_current_pid_tgid() >> 32;
@@ -46,8 +46,26 @@ static __always_inline int owner(void *ctx, const struct sock *sk)
 	return 0;
 }
 
-/* One datagram, at the socket. Network programs may not read struct sock by CO-RE: addresses come from
- * the packet, what else there is from the owner's claim. */
+/* Where the socket of a datagram is, and whether it is bound to an address. */
+static __always_inline void put_binding(struct tawon_flow *flow, const __u64 *address)
+{
+	struct in6_addr bound = {};
+	const struct sock *sk = NULL;
+
+	/* A number from here on: with a pointer to a socket the verifier allows no arithmetic. */
+	bpf_probe_read_kernel(&sk, sizeof(sk), address);
+	flow->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6) {
+		bpf_core_read(&bound, sizeof(bound), &sk->__sk_common.skc_v6_rcv_saddr);
+		flow->wildcard = !bound.in6_u.u6_addr32[0] && !bound.in6_u.u6_addr32[1] && !bound.in6_u.u6_addr32[3] &&
+				 (!bound.in6_u.u6_addr32[2] || bound.in6_u.u6_addr32[2] == bpf_htonl(0xffff));
+	} else {
+		flow->wildcard = !BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+	}
+}
+
+/* One datagram, at the socket. Addresses come from the packet; what else there is of the socket is read as any memory
+ * of the kernel is, since network programs may not follow its pointers. */
 static __always_inline int datagram(struct __sk_buff *skb, int sending)
 {
 	struct bpf_sock *sk = skb->sk;
@@ -62,7 +80,8 @@ static __always_inline int datagram(struct __sk_buff *skb, int sending)
 	if (!tawon_live.udp || !sk)
 		return 1;
 	sk = bpf_sk_fullsock(sk);
-	if (!sk || sk->protocol != IPPROTO_UDP)
+	/* A raw socket gets a copy of what a socket of UDP gets. */
+	if (!sk || sk->protocol != IPPROTO_UDP || sk->type != SOCK_DGRAM)
 		return 1;
 	address = (__u64)sk;
 	socket = bpf_map_lookup_elem(&tawon_sockets, &address);
@@ -141,13 +160,13 @@ static __always_inline int datagram(struct __sk_buff *skb, int sending)
 			told.peer_port = key.peer_port;
 			told.mark = sk->mark;
 			__builtin_memcpy(told.peer, key.peer, 16);
+			put_binding(&told, &address);
 			if (socket->claimed) {
 				told.header.mask = socket->header.mask;
 				told.header.flags = socket->header.flags;
 				told.process_start = socket->process_start;
 				told.tgid = socket->tgid;
 				told.tid = socket->tid;
-				told.netns = socket->netns;
 				told.claimed = socket->tid != 0;
 			}
 			told.header.time = now;

@@ -62,7 +62,8 @@ struct tawon_flow {
 	__u8 peer[16];
 	__u8 congestion[16];
 	__s32 error; /* errno with TAWON_CLOSE_ERROR */
-	__u8 pad[4];
+	__u8 wildcard; /* UDP: bound to no address; `local` is the datagram's */
+	__u8 pad[3];
 };
 
 /* The short record: what changes a flow that is known. 64 bytes. */

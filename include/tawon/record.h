@@ -15,6 +15,9 @@ struct tawon_header {
 /* On the default entry: there are directives with a condition, so that an exec has to be decided. */
 #define TAWON_F_CONDITIONS 2
 
+/* On a flow that has ended: nothing was known of its socket before. */
+#define TAWON_F_UNTRACKED 4
+
 /* Sources, as indices of a watch entry's masks. */
 #define TAWON_EXEC 0
 #define TAWON_FLOWS 1

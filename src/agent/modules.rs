@@ -249,6 +249,7 @@ fn sizes(hooks: Hooks, config: &Config) -> Sizes {
         entries: vec![
             ("tawon_watched", config.limits.processes as u32),
             ("tawon_sockets", config.limits.flows as u32),
+            ("tawon_unwanted", config.limits.flows as u32),
             ("tawon_peers", config.limits.flows as u32),
         ],
     }

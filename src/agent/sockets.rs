@@ -1,6 +1,6 @@
 //! The kernel's tables of sockets, as `flows` asks them.
 
-use libbpf_rs::{MapCore, MapHandle};
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use crate::kernel::abi;
 use crate::kernel::load::Module;
@@ -12,11 +12,14 @@ use crate::task::source::{NoSockets, Sockets};
 pub(super) struct KernelSockets {
     peers: Option<MapHandle>,
     sockets: Option<MapHandle>,
+    unwanted: Option<MapHandle>,
 }
 
 impl KernelSockets {
     pub fn of(module: &Module) -> KernelSockets {
-        KernelSockets { peers: module.map("tawon_peers"), sockets: module.map("tawon_sockets") }
+        let [peers, sockets, unwanted] =
+            ["tawon_peers", "tawon_sockets", "tawon_unwanted"].map(|name| module.map(name));
+        KernelSockets { peers, sockets, unwanted }
     }
 }
 
@@ -36,8 +39,12 @@ impl Sockets for KernelSockets {
     fn forget_socket(&self, sock: u64, flow: u64) {
         if let Some(sockets) = &self.sockets
             && self.is_open(sock, flow)
+            // It may have gone by itself.
+            && sockets.delete(&sock.to_ne_bytes()).is_ok()
+            && let Some(unwanted) = &self.unwanted
         {
-            let _ = sockets.delete(&sock.to_ne_bytes());
+            // Where it is full, the end is told of and thrown away.
+            let _ = unwanted.update(&sock.to_ne_bytes(), &[1], MapFlags::ANY);
         }
     }
 

@@ -12,6 +12,7 @@ mod programs;
 mod reload;
 mod resets;
 mod rings;
+mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
 mod udp;

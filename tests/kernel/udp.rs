@@ -1,6 +1,7 @@
 //! UDP flows: one per socket and peer.
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 
 use crate::agent::{Agent, count};
 use crate::flows::directive;
@@ -51,6 +52,7 @@ fn exchanges(listen: &str, to: &str, family: &str) {
     agent.until_shows("flow_threads_tracked", 0.0);
     let records = agent.stop();
     assert_eq!((count(&records, "started"), count(&records, "ended")), (46, 46));
+    let netns = std::fs::metadata("/proc/self/ns/net").unwrap().ino();
     let mut seen = HashMap::<String, u32>::new();
     for record in &records {
         let outbound = record.text("direction") == "outbound";
@@ -63,6 +65,12 @@ fn exchanges(listen: &str, to: &str, family: &str) {
         assert_eq!(record.number("process.tid"), pids[usize::from(outbound)]);
         assert_eq!((record.text("net.proto"), record.text("net.af")), ("UDP", family));
         assert_eq!(record.text("net.peerAddr"), to);
+        assert_eq!(record.number("net.netns"), netns, "{record:?}");
+        // Absent where the socket is bound to none: the server's where it was asked for that, a client's until it connects.
+        match record.at("net.selfAddr").as_str() {
+            Some(address) => assert!(address == to && (outbound || !listen.starts_with("[::]")), "{record:?}"),
+            None => assert!(outbound || listen.starts_with("[::]"), "{record:?}"),
+        }
         *seen.entry(format!("{own} {} {}", record.text("direction"), record.text("state"))).or_default() += 1;
         if record.is("ended") {
             let sent = (ports[&own] + 1) * (1 + 2 + 3 + 4);

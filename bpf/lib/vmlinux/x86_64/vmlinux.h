@@ -324,7 +324,9 @@ struct sock {
 	struct sock_common __sk_common;
 	int sk_err;
 	u32 sk_mark;
+	u16 sk_type;
 	u16 sk_protocol;
+	u8 sk_shutdown;
 };
 
 struct inet_sock {
@@ -352,6 +354,9 @@ struct minmax {
 
 struct tcp_sock {
 	u64 bytes_received;
+	u64 bytes_acked;
+	u32 snd_una;
+	u32 snd_nxt;
 	u32 segs_in;
 	u32 segs_out;
 	u64 bytes_sent;

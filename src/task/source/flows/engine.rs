@@ -295,9 +295,8 @@ impl Engine {
     }
 
     fn end_tcp(&mut self, kernel: &abi::Flow, world: &mut World<'_>) {
-        if kernel.flow == 0 {
+        if kernel.header.flags & UNTRACKED != 0 {
             self.counts.extra_ended.inc();
-            return;
         }
         let mut flow = match self.take(kernel.flow, world) {
             Some(mut flow) => {
@@ -327,7 +326,8 @@ impl Engine {
                 if self.walks > 0 && kernel.started == 0 {
                     self.ended_unseen.insert(kernel.flow);
                 }
-                // Refused, or its start was lost: all that there is to tell is in this record.
+                // Refused, older than the agent and nobody's descriptor then, or its start was lost: all that there is to
+                // tell is in this record.
                 let mut flow = Tracked::new(kernel);
                 self.desk().own(&mut flow, kernel.header.mask, world);
                 self.desk().filter(&mut flow);
@@ -445,6 +445,8 @@ fn number(record: &[u8]) -> Option<u64> {
     record.get(NUMBER_AT..)?.first_chunk().map(|number| u64::from_ne_bytes(*number))
 }
 
+/// TAWON_F_UNTRACKED.
+const UNTRACKED: u16 = 4;
 /// What is noted of a claim where the index is not asked. As half of a hash it is as likely as any other,
 /// and costs no more than a wrong guess.
 const IN_SEQUENCE: u32 = u32::MAX;

@@ -215,7 +215,7 @@ impl Tracked {
     fn net(&self) -> Net {
         let local = address(&self.kernel.local);
         Net {
-            local: (!local.to_canonical().is_unspecified()).then_some(local),
+            local: (self.kernel.wildcard == 0 && !local.to_canonical().is_unspecified()).then_some(local),
             local_port: self.kernel.local_port,
             peer: SocketAddr::new(address(&self.kernel.peer), self.kernel.peer_port),
             proto: self.kernel.protocol,
