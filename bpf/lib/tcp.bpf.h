@@ -76,8 +76,9 @@ static __always_inline int claimed(void *ctx, struct tawon_flow *flow, __u64 key
 	send_claim(ctx, flow, TAWON_FLOW_CLAIMED, bpf_ktime_get_ns(), failed);
 	if (flow->header.mask)
 		return 1;
-	bpf_map_delete_elem(&tawon_sockets, &key);
+	/* First, since it may end in between. */
 	unwanted(key);
+	bpf_map_delete_elem(&tawon_sockets, &key);
 	return 0;
 }
 

@@ -316,9 +316,12 @@ impl Agent {
     /// Lets directives live: start, end, fail, be tried again, go.
     fn live(&mut self, now: Now, each_second: bool) {
         self.each_slot(|agent, slot| {
+            let before = slot.life.state();
             match slot.life.poll(now) {
                 Some(Action::Start) => agent.start(slot, now),
                 Some(Action::End) => agent.leave(slot, End::Completed, now),
+                // Its time may be over before it began.
+                None if slot.life.state() != before => agent.state(slot),
                 None => {}
             }
             agent.pipeline_tick(slot, now, each_second);

@@ -71,6 +71,8 @@ pub struct Disk {
     pub error: Option<String>,
     pub restart_required: bool,
     pub refused: Vec<Refused>,
+    /// Directives of these that have series of their state.
+    pub shown: Vec<String>,
 }
 
 /// The agent's metrics about itself that the loop moves.

@@ -12,7 +12,7 @@ use super::{one_line, reload::Plan};
 use crate::config::Problem;
 use crate::config::files::{self, Loaded};
 use crate::kernel::syscalls;
-use crate::pipeline::End;
+use crate::pipeline::{End, State};
 use crate::process::redact::Redaction;
 
 /// A configuration that is being read.
@@ -114,12 +114,27 @@ impl Agent {
             }
         }
         self.disk.refused.clone_from(&loaded.refused);
+        self.show_refused();
         self.disk.loaded_at = Some(now.wall);
         self.disk.error = None;
         self.gauges.reload_successful.set(1);
         self.gauges.reloaded_at.set(now.wall.0 as f64 / 1e9);
         self.gauges.reloads.with_label_values(&["success"]).inc();
         self.gauges.restart_required.set(self.disk.restart_required.into());
+    }
+
+    /// Directives of files that are wrong have ended, as far as their names can be read and nothing runs under these.
+    fn show_refused(&mut self) {
+        let runs = |name: &String| self.slots.iter().any(|slot| !slot.leaving && slot.directive.name == *name);
+        let names = self.disk.refused.iter().flat_map(|refused| &refused.names).filter(|name| !runs(name));
+        let shown: Vec<String> = names.take(MOST_REFUSED).cloned().collect();
+        for name in self.disk.shown.iter().filter(|name| !shown.contains(name) && !runs(name)) {
+            self.runs.state(name, None);
+        }
+        for name in &shown {
+            self.runs.state(name, Some(State::Ended));
+        }
+        self.disk.shown = shown;
     }
 
     fn carry_out(&mut self, plan: Plan, loaded: &Loaded, now: Now) -> Result<(), String> {
@@ -163,17 +178,23 @@ impl Agent {
             self.runs.configured(&directive.name, tasks);
             let origin = loaded.origins.get(&directive.name).map(|path| path.display().to_string());
             let mut slot = Slot::new(directive, origin, now);
-            self.runs.state(&slot.directive.name, Some(slot.life.state().shown()));
-            if slot.life.poll(now).is_some() {
-                self.start(&mut slot, now);
+            match slot.life.poll(now) {
+                Some(_) => self.start(&mut slot, now),
+                None => self.state(&slot),
             }
             self.slots.push(slot);
         }
         self.each_slot(|agent, slot| {
             if slot.leaving {
                 agent.stop(slot, End::Stopped, now);
+            } else if let Some(path) = loaded.origins.get(&slot.directive.name) {
+                // It may have been moved to another file.
+                slot.origin = Some(path.display().to_string());
             }
         });
         Ok(())
     }
 }
+
+/// Names of refused directives that have series: a file may hold any number.
+const MOST_REFUSED: usize = 256;

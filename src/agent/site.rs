@@ -3,6 +3,7 @@
 use super::directive::{Now, State};
 use super::event_loop::Agent;
 use super::slot::{Place, Slot};
+use crate::config::files::Refused;
 use crate::http::routes;
 use crate::http::status::{Config, Counts, Directive, Status, Task};
 use crate::metrics::{REVISION, VERSION};
@@ -70,7 +71,13 @@ impl Site<'_> {
         let deadline = life.deadline(self.now).map(on_wall);
         let error = life
             .error()
-            .filter(|_| slot.last_end == Some(crate::pipeline::End::Failed) || !matches!(state, State::Ended(_)));
+            .filter(|_| slot.last_end == Some(crate::pipeline::End::Failed) || !matches!(state, State::Ended(_)))
+            .map(str::to_owned);
+        // Its file may be wrong now, so that this is its last good form.
+        let of_file = |refused: &&Refused| slot.origin.as_ref() == Some(&refused.file.display().to_string());
+        let refused = self.agent.disk.refused.iter().find(of_file);
+        let refused = || refused.map(|refused| format!("its file is refused: {}", super::one_line(&refused.problems)));
+        let error = error.or_else(refused);
         let mut tasks: Vec<Task> = slot
             .directive
             .tasks
@@ -97,12 +104,12 @@ impl Site<'_> {
             name: slot.directive.name.clone(),
             origin: slot.origin.clone(),
             state: state.shown(),
-            status: slot.last_end,
+            status: if let State::Ended(end) = state { Some(end) } else { slot.last_end },
             since: life.since(),
             starts_at: deadline.filter(|_| state == State::Scheduled),
             ends_at: deadline.filter(|_| matches!(state, State::Running { .. })),
             next_try_at: deadline.filter(|_| matches!(state, State::Ended(_))),
-            last_error: error.map(str::to_owned),
+            last_error: error,
             runs: slot.runs,
             tasks,
             counts,
@@ -116,12 +123,12 @@ impl Site<'_> {
         let mut directives = Vec::new();
         for refused in &agent.disk.refused {
             let file = refused.file.display().to_string();
-            // A file that could not be read at all stands for itself.
-            let names: Vec<&str> = match refused.names.is_empty() {
-                true => vec![&file],
-                false => refused.names.iter().map(String::as_str).collect(),
-            };
-            for name in names.into_iter().filter(|name| !runs(name)) {
+            let mut names: Vec<&str> = refused.names.iter().map(String::as_str).filter(|name| !runs(name)).collect();
+            // A file that could not be read at all, or says only what others say, stands for itself.
+            if names.is_empty() && !agent.slots.iter().any(|slot| slot.origin.as_ref() == Some(&file)) {
+                names.push(&file);
+            }
+            for name in names {
                 directives.push(Directive {
                     name: name.to_owned(),
                     origin: Some(file.clone()),

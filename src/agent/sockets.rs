@@ -37,14 +37,15 @@ impl Sockets for KernelSockets {
     }
 
     fn forget_socket(&self, sock: u64, flow: u64) {
-        if let Some(sockets) = &self.sockets
-            && self.is_open(sock, flow)
-            // It may have gone by itself.
-            && sockets.delete(&sock.to_ne_bytes()).is_ok()
-            && let Some(unwanted) = &self.unwanted
-        {
-            // Where it is full, the end is told of and thrown away.
-            let _ = unwanted.update(&sock.to_ne_bytes(), &[1], MapFlags::ANY);
+        let (Some(sockets), Some(unwanted)) = (&self.sockets, &self.unwanted) else { return };
+        if !self.is_open(sock, flow) {
+            return;
+        }
+        // First, since it may end in between. Where there is no room, the end is told of and thrown away.
+        let _ = unwanted.update(&sock.to_ne_bytes(), &[1], MapFlags::ANY);
+        if sockets.delete(&sock.to_ne_bytes()).is_err() {
+            // It has gone by itself, and nothing would take this out any more.
+            let _ = unwanted.delete(&sock.to_ne_bytes());
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::event_loop::Agent;
-use crate::pipeline::End;
+use crate::pipeline::{End, Pipeline};
 
 /// How a run of one directive went.
 pub struct Summary {
@@ -26,9 +26,13 @@ impl Agent {
         let mut text = String::new();
         let mut failure = None;
         for slot in &self.slots {
-            let ended = slot.last_end.map_or("not run", End::name);
+            // Asked to end twice, it does not wait for its run's end.
+            let pipeline = self.pipeline(slot);
+            let open = if pipeline.is_some() { "broken off" } else { "not run" };
+            let ended = slot.last_end.map_or(open, End::name);
+            let events = slot.events + pipeline.map_or(0, Pipeline::events);
             // Writing into memory cannot fail.
-            let _ = write!(text, "tawon: {ended}, {} events", slot.events);
+            let _ = write!(text, "tawon: {ended}, {events} events");
             for (task, counted) in slot.directive.tasks.iter().zip(&slot.counted) {
                 for (name, count) in counted {
                     let _ = write!(text, ", {} {name} {count}", task.spec.name);

@@ -39,10 +39,12 @@ impl Loaded {
     pub fn keep_last_good(&mut self, before: &Loaded) {
         for refused in &self.refused {
             for directive in &before.config.directives {
-                let was_there = before.origins.get(&directive.name) == Some(&refused.file);
+                // It may be the whole directory that cannot be read.
+                let origin = before.origins.get(&directive.name);
+                let was_there = origin.filter(|file| **file == refused.file || file.parent() == Some(&refused.file));
                 let is_free = !self.origins.contains_key(&directive.name);
-                if was_there && is_free && room(&self.config.directives, directive) {
-                    self.origins.insert(directive.name.clone(), refused.file.clone());
+                if let Some(file) = was_there.filter(|_| is_free && room(&self.config.directives, directive)) {
+                    self.origins.insert(directive.name.clone(), file.clone());
                     self.config.directives.push(directive.clone());
                 }
             }

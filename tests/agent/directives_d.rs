@@ -3,6 +3,7 @@
 use tawon::config::{Loaded, Problem, load};
 
 use super::check::Scratch;
+use crate::support::agent::Agent;
 
 const RIGHT: &str = "tasks: [{task: exec}, {task: log}]\n";
 
@@ -135,3 +136,84 @@ fn a_directives_d_that_is_no_directory_is_told() {
     let loaded = read(&dir).unwrap();
     assert!(loaded.refused[0].problems[0].message.starts_with("cannot be read: "));
 }
+
+#[test]
+fn a_directives_d_that_cannot_be_read_any_more_ends_nothing_that_ran_from_it() {
+    let dir = Scratch::new("d-lost");
+    dir.write("tawon.yaml", &format!("directives: [{{name: main, {}}}]\n", RIGHT.trim()));
+    dir.write("directives.d/a.yaml", &format!("name: a\n{RIGHT}"));
+    let before = read(&dir).unwrap();
+    std::fs::remove_dir_all(dir.path("directives.d")).unwrap();
+    dir.write("directives.d", "");
+    let mut after = read(&dir).unwrap();
+    after.keep_last_good(&before);
+    assert_eq!(names(&after), ["main", "a"]);
+    assert_eq!(after.origins, before.origins);
+}
+
+#[test]
+fn what_becomes_of_the_directives_of_each_file_is_told_by_their_states_and_by_directives() {
+    let agent = Agent::spawn("d-states", CONFIG);
+    agent.until("ready", || agent.get("/readyz").is_ok_and(|answer| answer.status == 200));
+    let write = |file: &str, text: &str| {
+        std::fs::create_dir_all(agent.directory.join("directives.d")).unwrap();
+        std::fs::write(agent.directory.join("directives.d").join(file), text).unwrap();
+    };
+    let mut reloads = 1.0;
+    let mut reload = || {
+        reloads += 1.0;
+        agent.signal("HUP");
+        agent.until("read", || agent.value("tawon_config_reloads_total{status=\"success\"}") == Some(reloads));
+    };
+    let state = |name: &str, state: &str| {
+        agent.value(&format!("tawon_directive_state{{directive=\"{name}\",state=\"{state}\"}}"))
+    };
+    let told = |name: &str| {
+        let all: serde_json::Value = serde_json::from_str(&agent.get("/directives").unwrap().body).unwrap();
+        all["directives"].as_array().unwrap().iter().find(|one| one["name"] == name).cloned().unwrap_or_default()
+    };
+    // Over before it began, and told so from the start.
+    agent.until("ended", || state("over", "ended") == Some(1.0));
+    assert_eq!((state("over", "scheduled"), &told("over")["status"]), (Some(0.0), &"completed".into()));
+    assert_eq!(told("off")["status"], "stopped");
+
+    write("a.yaml", &format!("name: a\n{RIGHT}"));
+    write("wrong.yaml", "name: wrong\ntasks: [{task: exec}]\n");
+    write("double.yaml", &format!("name: over\n{RIGHT}"));
+    reload();
+    agent.until("runs", || state("a", "running") == Some(1.0));
+    assert_eq!((state("wrong", "ended"), &told("wrong")["status"]), (Some(1.0), &"failed".into()));
+    let double = agent.directory.join("directives.d/double.yaml").display().to_string();
+    assert!(told(&double)["lastError"].as_str().is_some_and(|error| error.contains("\"over\"")), "{}", told(&double));
+
+    // Another reading of it that is wrong: the last good form runs, and it is said why.
+    write("a.yaml", "name: a\ntasks: []\n");
+    write("wrong.yaml", "");
+    std::fs::rename(agent.directory.join("directives.d/double.yaml"), agent.directory.join("double")).unwrap();
+    reload();
+    assert_eq!(state("wrong", "ended"), None, "a name that is gone has no series");
+    assert_eq!((state("a", "running"), &told("a")["state"]), (Some(1.0), &"running".into()));
+    assert!(told("a")["lastError"].as_str().is_some_and(|error| error.starts_with("its file is refused: ")));
+
+    // Moved as it was, and put off to the future.
+    std::fs::remove_file(agent.directory.join("directives.d/a.yaml")).unwrap();
+    write("b.yaml", &format!("name: a\n{RIGHT}"));
+    reload();
+    let moved = agent.directory.join("directives.d/b.yaml").display().to_string();
+    assert_eq!((&told("a")["origin"], &told("a")["lastError"]), (&moved.into(), &serde_json::Value::Null));
+    write("b.yaml", &format!("name: a\nstartAt: 2100-01-01T00:00:00Z\n{RIGHT}"));
+    reload();
+    agent.until("stopped", || {
+        agent.value("tawon_directive_runs_total{directive=\"a\",status=\"stopped\"}") == Some(1.0)
+    });
+    assert_eq!((state("a", "scheduled"), state("a", "ended")), (Some(1.0), Some(0.0)));
+    assert!(agent.stop().success());
+}
+
+const CONFIG: &str = "
+metrics: {listen: \"PORT\"}
+probes: {listen: \"PORT\"}
+directives:
+  - {name: over, stopAt: 2020-01-01T00:00:00Z, tasks: [{task: exec}, {task: log}]}
+  - {name: off, enabled: false, tasks: [{task: exec}, {task: log}]}
+";

@@ -47,7 +47,7 @@ pub static SPEC: Spec = Spec {
             name: "udpIdle",
             ty: Type::Duration { min: Duration::from_secs(1), max: Duration::from_secs(86_400) },
             default: "30s",
-            help: "A UDP flow without datagrams for so long has ended.",
+            help: "A UDP flow without datagrams for so long has ended. Of several directives, the longest time counts.",
         },
         Opt { name: "meta", ty: Type::Meta, default: "process.min", help: "The shared groups to attach." },
     ],
