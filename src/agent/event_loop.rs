@@ -83,7 +83,8 @@ impl Agent {
         server
             .listen(poll.registry(), &wanted(&config))
             .map_err(|error| Error { message: error.to_string(), forbidden: true })?;
-        let signals = Signals::new(poll.registry(), SIGNALS).map_err(|error| Error::kernel("take signals", &error))?;
+        let signals = Signals::new(poll.registry(), SIGNALS, setup.single)
+            .map_err(|error| Error::kernel("take signals", &error))?;
         let sources =
             Sources::new(&config, &metrics, waker.clone()).map_err(|error| Error::kernel("start a thread", &error))?;
         let watched = setup.watch.then(|| {

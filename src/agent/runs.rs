@@ -44,6 +44,7 @@ impl Agent {
                 let mut run = Box::new(CaptureRun { capture, pipeline, fds: Vec::new(), ready: Vec::new() });
                 self.register(&mut run);
                 slot.life.attached(now);
+                log::info!("directive runs directive={}", slot.directive.name);
                 slot.place = Place::Capture(run);
             }
             Some(Err(error)) => self.fail(slot, format!("capture: {error}"), now),
@@ -84,6 +85,7 @@ impl Agent {
         self.sources.watchers_changed();
         self.sources.join(hooks, bit, times);
         slot.life.attached(now);
+        log::info!("directive runs directive={}", slot.directive.name);
         slot.place = Place::Tap(hooks, bit);
     }
 

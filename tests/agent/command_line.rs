@@ -290,3 +290,27 @@ fn the_agent_names_what_is_wrong_and_does_not_start() {
          tawon.yaml:2:13: error: directives: expected a list, found \"7\"\n"
     );
 }
+
+#[test]
+fn a_run_whose_terminal_is_lost_ends_in_order_unless_nohup_says_otherwise() {
+    for (wrapper, ignored) in [(&[][..], false), (&["nohup"][..], true)] {
+        let command = [wrapper, &[env!("CARGO_BIN_EXE_tawon"), "run", "-t", "exec", "--if", "process.pid=1"]].concat();
+        let mut child = Command::new(command[0])
+            .args(&command[1..])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        assert!(said.any(|line| line.contains("directive runs")), "it runs before it is told to end");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+        assert_eq!(u64::from_str_radix(mask.trim(), 16).unwrap() & 1 == 1, ignored, "SIGHUP is the first");
+        let name = if ignored { "TERM" } else { "HUP" };
+        assert!(Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap().success());
+        let rest: Vec<String> = said.collect();
+        assert!(rest.iter().any(|line| line.starts_with("tawon: stopped, ")), "{rest:?}");
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+}
