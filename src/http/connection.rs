@@ -334,8 +334,9 @@ impl Answers {
 
     fn fill(&mut self, handler: &mut dyn Handler, request: &super::Request<'_>) {
         self.response.clear();
-        if self.held > HELD_LIMIT {
-            // Peers that ask and do not read: their answers would pile up here.
+        if self.held > HELD_LIMIT && request.scope != Scope::Probes {
+            // Peers that ask and do not read: their answers would pile up here. Those about health are
+            // too short for that, and whoever asks for metrics must not keep them away.
             return self.response.plain(503, "too many answers wait to be read");
         }
         handler.answer(request, &mut self.response);

@@ -1,6 +1,7 @@
 //! The HTTP server as a part of the one event loop: it takes readiness and time, and calls a
 //! `Handler` for each request. It never waits for a client: at most `CONNECTIONS` of them, 8 KiB of
-//! head, 5 s to send a request, 10 s to take an answer, a few answers per turn of the loop.
+//! head, 5 s to send a request, 10 s to take an answer, a few answers per turn of the loop. Nor do the
+//! clients of one listener keep those of another out: each has `OWN` connections that no other gets.
 //!
 //! The loop calls `event` for each readiness of a token that the server `owns`, `tick` once per turn,
 //! and wakes up for `deadline`.
@@ -197,8 +198,10 @@ impl Server {
     }
 
     fn accept(&mut self, registry: &Registry, now: Instant) {
-        let mut budget = ACCEPTS_PER_TURN;
+        // A share each, or a flood of one would leave none for those behind it.
+        let share = ACCEPTS_PER_TURN / self.listeners.iter().flatten().count().max(1);
         for at in 0..LISTENERS {
+            let mut budget = share;
             while let Some(listener) = &mut self.listeners[at] {
                 if listener.rest.is_some_and(|until| until > now) || !listener.readable {
                     break;
@@ -236,8 +239,7 @@ impl Server {
         scope: Scope,
         now: Instant,
     ) {
-        let free = self.connections.iter().position(Option::is_none).or_else(|| self.most_idle());
-        let Some(at) = free else {
+        let Some(at) = self.room(listener) else {
             self.answers.refuse(&mut stream);
             return;
         };
@@ -253,13 +255,27 @@ impl Server {
         }
     }
 
-    /// A connection that waits for its next request, or whose answer is out: the one longest so.
-    fn most_idle(&self) -> Option<usize> {
-        let idle = self
-            .connections
-            .iter()
-            .enumerate()
-            .filter_map(|(at, slot)| slot.as_ref().and_then(Connection::idle_since).map(|since| (since, at)));
+    /// Where a further connection of this listener goes: a free place that is not kept for another
+    /// listener, or that of the connection longest idle among those that hold no place kept for another.
+    fn room(&self, listener: usize) -> Option<usize> {
+        let mut held = [0; LISTENERS];
+        self.connections.iter().flatten().for_each(|connection| held[connection.listener] += 1);
+        let listens = |at: usize| self.listeners[at].is_some();
+        let others = (0..LISTENERS).filter(|at| *at != listener && listens(*at));
+        let kept: usize = others.map(|at| OWN.saturating_sub(held[at])).sum();
+        if CONNECTIONS - held.iter().sum::<usize>() > kept {
+            return self.connections.iter().position(Option::is_none);
+        }
+        self.most_idle(|of| of == listener || !listens(of) || held[of] > OWN)
+    }
+
+    /// A connection that waits for its next request, or whose answer is out: the one longest so, of
+    /// the listeners that `may` lose one.
+    fn most_idle(&self, may: impl Fn(usize) -> bool) -> Option<usize> {
+        let held = self.connections.iter().enumerate().filter_map(|(at, slot)| Some((at, slot.as_ref()?)));
+        let idle = held
+            .filter(|(_, connection)| may(connection.listener))
+            .filter_map(|(at, connection)| connection.idle_since().map(|since| (since, at)));
         idle.min().map(|(_, at)| at)
     }
 
@@ -307,5 +323,8 @@ fn merged(wanted: &[(Listen, Scope)]) -> Vec<(Listen, Scope)> {
 /// Old and new addresses together, while a reload replaces them.
 const LISTENERS: usize = 16;
 const CONNECTIONS: usize = 64;
+/// Of them, for each listener alone: a kubelet's probes or two scrapers at once.
+const OWN: usize = 4;
+const _: () = assert!(OWN * LISTENERS <= CONNECTIONS);
 const ACCEPTS_PER_TURN: usize = 64;
 const ACCEPT_REST: Duration = Duration::from_millis(100);

@@ -187,6 +187,77 @@ fn at_most_64_connections_are_held_and_idle_ones_make_room() {
 }
 
 #[test]
+fn clients_of_one_listener_never_take_the_last_room_of_another() {
+    for (flooded, spared) in [(0, 1), (1, 0)] {
+        let mut house = House::listening(&[("127.0.0.1:0", Scope::All), ("127.0.0.1:0", Scope::Probes)]);
+        let at: Vec<SocketAddr> = house.server.addresses().collect();
+        house.at = at[flooded];
+        let mut silent: Vec<TcpStream> = (0..60).map(|_| house.connect()).collect();
+        house.until(|house| house.open() == 60);
+        silent.extend((0..40).map(|_| house.connect()));
+        house.until(|house| house.count("other", "503") == 40);
+        house.at = at[spared];
+        let mut kept: Vec<TcpStream> = (0..4).map(|_| house.connect()).collect();
+        for client in &mut kept {
+            client.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            assert!(house.read(client, |got| got.ends_with("ok\n")).starts_with("HTTP/1.1 200 "));
+        }
+        assert_eq!(house.open(), 64);
+        // These four are idle, and still no place for the others.
+        house.at = at[flooded];
+        silent.push(house.connect());
+        house.until(|house| house.count("other", "503") == 41);
+        kept[0].write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        assert!(house.read(&mut kept[0], |got| got.ends_with("ok\n")).starts_with("HTTP/1.1 200 "));
+        // A fifth takes the place of an idle one of its own.
+        house.at = at[spared];
+        assert!(house.ask("GET /healthz HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
+        assert_eq!(house.read(&mut kept[1], |_| false), "", "the one longest idle");
+    }
+}
+
+#[test]
+fn a_listener_that_comes_while_all_places_are_taken_gets_its_own_as_they_fall_free() {
+    let mut house = House::new();
+    let mut silent: Vec<TcpStream> = (0..64).map(|_| house.connect()).collect();
+    house.until(|house| house.open() == 64);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let both = listens(&[("127.0.0.1:0", Scope::All), (&free.to_string(), Scope::Probes)]);
+    house.server.listen(house.poll.registry(), &both).unwrap();
+    silent.drain(..4);
+    house.until(|house| house.open() == 60);
+    let refused = house.ask("GET /healthz HTTP/1.0\r\n\r\n");
+    assert!(refused.is_empty() || refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    house.at = free;
+    assert!(house.ask("GET /healthz HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_flood_on_one_listener_delays_no_client_of_another() {
+    let mut house = House::listening(&[("127.0.0.1:0", Scope::All), ("127.0.0.1:0", Scope::Probes)]);
+    let at: Vec<SocketAddr> = house.server.addresses().collect();
+    let _flood: Vec<TcpStream> = (0..200).map(|_| house.connect()).collect();
+    house.at = at[1];
+    let mut client = house.connect();
+    client.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
+    house.turn();
+    assert_eq!(house.count("healthz", "200"), 1, "taken in the first turn, beside the flood");
+}
+
+#[test]
+fn answers_that_nobody_reads_leave_those_about_health_alone() {
+    let mut house = House::listening(&[("127.0.0.1:0", Scope::All), ("127.0.0.1:0", Scope::Probes)]);
+    house.hall.body = vec![b'x'; 8 << 20];
+    let mut clients: Vec<TcpStream> = (0..10).map(|_| house.connect()).collect();
+    for client in &mut clients {
+        client.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    }
+    house.until(|house| house.count("other", "503") > 0);
+    house.at = house.server.addresses().nth(1).unwrap();
+    assert!(house.ask("GET /healthz HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
 fn ten_thousand_connections_are_taken_and_turned_away_without_a_leak() {
     let mut house = House::new();
     let before = std::fs::read_dir("/proc/self/fd").unwrap().count();
