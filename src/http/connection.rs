@@ -10,7 +10,7 @@ use prometheus::IntCounterVec;
 
 use super::encoding::Gzip;
 use super::listener::Scope;
-use super::request::{Framing, MAX_HEAD, parse};
+use super::request::{Framing, MAX_HEAD, parse, wants_head};
 use super::response::{Vary, reason};
 use super::{Handler, Response};
 use crate::time::{Instant, Timestamp};
@@ -199,7 +199,8 @@ impl Connection {
     fn refuse(&mut self, status: u16, now: Instant, answers: &mut Answers) {
         answers.response.clear();
         answers.response.plain(status, reason(status));
-        let framing = Framing { head: 0, body: 0, keep_alive: false, old: false, bodiless: false, gzip: false };
+        let bodiless = wants_head(&self.input);
+        let framing = Framing { head: 0, body: 0, keep_alive: false, old: false, bodiless, gzip: false };
         self.input = Vec::new();
         if self.answer(framing, now, answers).is_err() {
             self.phase = Phase::Lingers(0);

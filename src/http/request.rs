@@ -85,6 +85,12 @@ pub(super) fn parse<R>(
     Ok(Some(whole(&request, framing)))
 }
 
+/// Whether a request that is not taken as one asks for the head alone (RFC 9110 section 9.3.2): its
+/// client awaits no body, whatever else is wrong with it or still missing.
+pub(super) fn wants_head(input: &[u8]) -> bool {
+    input.starts_with(b"HEAD ")
+}
+
 /// RFC 9112 section 6.3. A body of unknown length is refused rather than followed.
 fn body_length(fields: &[httparse::Header<'_>]) -> Result<u64, u16> {
     let mut lengths = values(fields, "content-length");

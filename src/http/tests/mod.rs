@@ -91,6 +91,32 @@ fn what_is_refused_says_why_and_closes() {
 }
 
 #[test]
+fn an_answer_to_head_has_no_body_however_early_it_is_refused() {
+    let mut house = House::new();
+    for (request, status) in [
+        ("HEAD /healthz HTTP/1.1\r\n\r\n", "400"),
+        ("HEAD /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", "400"),
+        ("HEAD /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n", "413"),
+        ("HEAD /healthz HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n", "400"),
+        ("HEAD /healthz HTTP/3.0\r\n\r\n", "505"),
+        ("HEAD /nowhere HTTP/1.0\r\n\r\n", "404"),
+    ] {
+        let got = house.ask(request);
+        assert!(got.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {got}");
+        assert!(got.ends_with("\r\n\r\n") && !got.contains("Content-Length: 0"), "{request:?}: {got}");
+        let got = house.ask(&request.replace("HEAD", "GET"));
+        assert!(!got.ends_with("\r\n\r\n"), "{request:?}: {got}");
+    }
+    house.until(|house| house.open() == 0);
+    let mut half = house.connect();
+    half.write_all(b"HEAD /healthz HTTP/1.1\r\n").unwrap();
+    house.until(|house| house.open() == 1);
+    house.pass(Duration::from_millis(5_100));
+    let got = house.read(&mut half, |_| false);
+    assert!(got.starts_with("HTTP/1.1 408 ") && got.ends_with("\r\n\r\n"), "{got}");
+}
+
+#[test]
 fn a_body_is_passed_over_and_the_next_request_is_answered() {
     let mut house = House::new();
     let mut client = house.connect();
