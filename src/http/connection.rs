@@ -10,7 +10,7 @@ use prometheus::IntCounterVec;
 
 use super::encoding::Gzip;
 use super::listener::Scope;
-use super::request::{Framing, MAX_HEAD, parse, wants_head};
+use super::request::{Framing, MAX_HEAD, empty_lines, parse, wants_head};
 use super::response::{Vary, reason};
 use super::{Handler, Response};
 use crate::time::{Instant, Timestamp};
@@ -134,11 +134,18 @@ impl Connection {
     fn read(&mut self, now: Instant, answers: &mut Answers, handler: &mut dyn Handler) -> io::Result<Step> {
         self.fill()?;
         self.pass_over_body();
-        if self.input.is_empty() && self.ended {
+        self.input.drain(..empty_lines(&self.input));
+        // A CR may be half of a further empty line.
+        let begun = !matches!(self.input[..], [] | [b'\r']);
+        if !begun && self.ended {
             return Ok(Step::Ends);
         }
+        if !begun && self.readable && self.deadline > now {
+            // The buffer was full of what says nothing; the rest waits for its turn, if there is one.
+            return Ok(Step::HasMore);
+        }
         if self.phase == Phase::Idle {
-            if self.input.is_empty() {
+            if !begun {
                 return Ok(Step::Waits);
             }
             self.phase = Phase::Reads;

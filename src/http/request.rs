@@ -85,6 +85,16 @@ pub(super) fn parse<R>(
     Ok(Some(whole(&request, framing)))
 }
 
+/// Bytes of the empty lines in front of a request line, which some clients send behind a body and which
+/// say nothing (RFC 9112 section 2.2).
+pub(super) fn empty_lines(input: &[u8]) -> usize {
+    let mut rest = input;
+    while let Some(behind) = rest.strip_prefix(b"\r\n").or_else(|| rest.strip_prefix(b"\n")) {
+        rest = behind;
+    }
+    input.len() - rest.len()
+}
+
 /// Whether a request that is not taken as one asks for the head alone (RFC 9110 section 9.3.2): its
 /// client awaits no body, whatever else is wrong with it or still missing.
 pub(super) fn wants_head(input: &[u8]) -> bool {

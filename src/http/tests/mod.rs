@@ -136,6 +136,39 @@ fn a_body_is_passed_over_and_the_next_request_is_answered() {
 }
 
 #[test]
+fn empty_lines_between_requests_begin_none() {
+    let mut house = House::new();
+    let mut client = house.connect();
+    client.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc\r\n\n\r").unwrap();
+    house.read(&mut client, |got| got.ends_with("ok\n"));
+    house.pass(Duration::from_secs(60));
+    // More of them than the buffer holds, and still no byte of a request.
+    client.write_all(&b"\n\r".repeat(10_000)).unwrap();
+    house.pass(Duration::from_secs(60));
+    assert_eq!((house.open(), house.count("other", "408")), (1, 0), "idle as without them");
+    client.write_all(b"\nHEAD /healthz HTTP/1.1\r\n\r\n").unwrap();
+    let got = house.read(&mut client, |_| false);
+    assert!(got.starts_with("HTTP/1.1 400 ") && got.ends_with("\r\n\r\n"), "{got}");
+
+    let mut client = house.connect();
+    client.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    house.read(&mut client, |got| got.ends_with("ok\n"));
+    for _ in 0..14 {
+        client.write_all(b"\r\n").unwrap();
+        house.pass(Duration::from_secs(10));
+    }
+    client.write_all(&b"\r\n".repeat(50_000)).unwrap();
+    house.pass(Duration::from_secs(11));
+    assert_eq!(house.open(), 0, "they are no reason to stay longer");
+
+    let mut half = house.connect();
+    half.write_all(b"\r\n").unwrap();
+    house.until(|house| house.open() == 1);
+    house.pass(Duration::from_millis(5_100));
+    assert!(house.read(&mut half, |_| false).starts_with("HTTP/1.1 408 "), "nor is a first request given longer");
+}
+
+#[test]
 fn half_a_request_is_given_5_seconds_and_an_unread_answer_10() {
     let mut house = House::new();
     let mut half = house.connect();
