@@ -4,6 +4,7 @@
 
 pub mod bpf_stats;
 pub mod catalogue;
+pub mod names;
 mod process;
 pub mod runs;
 pub mod summary;
@@ -20,6 +21,7 @@ use prometheus::{
 };
 
 use catalogue::{CATALOGUE, Kind, Metric, Preset};
+use names::Names;
 pub use runs::{Runs, TaskRun};
 use summary::{Summaries, View, locked};
 pub use total::Total;
@@ -30,6 +32,9 @@ pub struct Metrics {
     collectors: HashMap<&'static str, Handle>,
     prefix: String,
     view: Arc<Mutex<View>>,
+    /// What the counters by directive and by sink show; gauges leave with what they are of.
+    pub directives: Names,
+    pub sinks: Names,
 }
 
 enum Handle {
@@ -62,6 +67,8 @@ impl Metrics {
             collectors: HashMap::new(),
             prefix: prefix.to_owned(),
             view: Arc::default(),
+            directives: Names::default(),
+            sinks: Names::default(),
         };
         for metric in CATALOGUE {
             let handle = Handle::new(metric, metrics.shown_name(metric), &metrics.view)?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus::{IntCounterVec, IntGaugeVec};
 
 use super::Metrics;
+use super::names::Names;
 use super::summary::Summaries;
 use crate::pipeline::{End, State};
 use crate::time::Instant;
@@ -17,6 +18,8 @@ pub struct Runs {
     tasks: IntCounterVec,
     task_seconds: Summaries,
     runs: IntCounterVec,
+    /// Of the directives in `runs`.
+    names: Names,
     states: IntGaugeVec,
 }
 
@@ -39,6 +42,7 @@ impl Runs {
             tasks: metrics.counters("tasks_ran_total"),
             task_seconds: metrics.summaries("task_duration_seconds"),
             runs: metrics.counters("tawon_directive_runs_total"),
+            names: metrics.directives.clone(),
             states: metrics.gauges("tawon_directive_state"),
         };
         runs.directive_seconds.touch(&[&runs.tawon_id]);
@@ -50,6 +54,7 @@ impl Runs {
 
     /// Shows the series of a directive that is configured, at 0 if it never ran.
     pub fn configured<'a>(&self, directive: &str, tasks: impl IntoIterator<Item = &'a str>) {
+        let directive = self.names.label(directive);
         for end in End::ALL {
             self.runs.with_label_values(&[directive, end.name()]);
         }
@@ -75,12 +80,39 @@ impl Runs {
 
     /// Counts a run that has ended at `now`.
     pub fn ended(&self, directive: &str, end: End, took: Duration, tasks: &[TaskRun<'_>], now: Instant) {
-        self.runs.with_label_values(&[directive, end.name()]).inc();
+        self.runs.with_label_values(&[self.names.label(directive), end.name()]).inc();
         self.directives.with_label_values(&[self.tawon_id.as_str(), end.name()]).inc();
         self.directive_seconds.observe(&[&self.tawon_id], took.as_secs_f64(), now);
         for run in tasks {
             self.tasks.with_label_values(&[run.task, run.end.name(), &self.tawon_id]).inc();
             self.task_seconds.observe(&[&self.tawon_id, run.task], run.took.as_secs_f64(), now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directives_that_come_and_go_leave_a_bounded_number_of_series_and_no_count_is_lost() {
+        let metrics = Metrics::new("").unwrap();
+        let runs = Runs::new(&metrics, "node-7");
+        let replace = |name: &str| {
+            runs.configured(name, ["exec", "log"]);
+            runs.state(name, Some(State::Running));
+            runs.ended(name, End::Stopped, Duration::from_secs(1), &[], Instant(1));
+            runs.state(name, None);
+        };
+        (0..300).for_each(|at| replace(&format!("d{at}")));
+        replace("d0");
+        replace("d299");
+        let families = metrics.gather();
+        let series = |name: &str| families.iter().find(|family| family.name() == name).map(|it| it.get_metric().len());
+        assert_eq!(series("tawon_directive_runs_total"), Some((256 + 1) * End::ALL.len()));
+        assert_eq!(series("tawon_directive_state"), None);
+        let counted = metrics.counters("tawon_directive_runs_total");
+        let stopped = |name: &str| counted.with_label_values(&[name, "stopped"]).get();
+        assert_eq!((stopped("d0"), stopped("d255"), stopped("other")), (2, 1, 300 - 256 + 1));
     }
 }

@@ -12,6 +12,7 @@ use super::lines::Lines;
 use super::stream::Stream;
 use super::writer::Sink;
 use super::{file, log};
+use crate::metrics::names::DISTINCT;
 use crate::pipeline::{End, Event, Pipeline, Task};
 use crate::task::{Build, Context, Options, Value};
 use crate::time::{Instant, Timestamp};
@@ -84,6 +85,25 @@ fn directives_that_share_a_file_share_its_lines_and_count_their_own() {
     let sink = format!("file:{}", path.display());
     assert_eq!(records.with_label_values(&[&sink, "written"]).get(), 15_000);
     assert_eq!(both.metrics.gauges("tawon_sink_queue_bytes").with_label_values(&[&sink]).get(), 0);
+}
+
+#[test]
+fn files_that_come_and_go_are_counted_together_once_there_were_many() {
+    let dir = Dir::new("many");
+    let many = context("a");
+    for at in 0..DISTINCT {
+        many.metrics.sinks.label(&format!("file:/{at}"));
+    }
+    for name in ["first", "second"] {
+        let mut pipeline = to_file(&dir.0.join(name), &[], &many);
+        emit(&mut pipeline, 0..10);
+        finish(&mut pipeline);
+    }
+    let families = many.metrics.gather();
+    let records = families.iter().find(|family| family.name() == "tawon_sink_records_total").unwrap();
+    assert_eq!(records.get_metric().len(), 2, "written and dropped of `other`");
+    let records = many.metrics.counters("tawon_sink_records_total");
+    assert_eq!(records.with_label_values(&["other", "written"]).get(), 20);
 }
 
 #[test]

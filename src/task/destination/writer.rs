@@ -62,7 +62,8 @@ struct Tally {
 }
 
 struct Shared {
-    /// What is written to: `log`, or `file:` and a path. Also the label `sink`.
+    /// What is written to: `log`, or `file:` and a path. Also the label `sink`; that of the counters as
+    /// far as there is room for it.
     key: String,
     state: Mutex<State>,
     wake: Condvar,
@@ -112,6 +113,7 @@ impl Sink {
                 let output = open()?;
                 let records = metrics.counters("tawon_sink_records_total");
                 let queues = metrics.gauges("tawon_sink_queue_bytes");
+                let sink = metrics.sinks.label(key);
                 let shared = Arc::new(Shared {
                     key: key.to_owned(),
                     state: Mutex::default(),
@@ -119,8 +121,8 @@ impl Sink {
                     limit: AtomicUsize::new(limit),
                     level: AtomicUsize::new(0),
                     gone: AtomicBool::new(false),
-                    written: records.with_label_values(&[key, "written"]),
-                    dropped: records.with_label_values(&[key, "dropped"]),
+                    written: records.with_label_values(&[sink, "written"]),
+                    dropped: records.with_label_values(&[sink, "dropped"]),
                     queue_bytes: queues.with_label_values(&[key]),
                     queues,
                 });
