@@ -18,8 +18,8 @@ use crate::time::{Instant, Timestamp};
 pub(super) struct Connection {
     stream: TcpStream,
     peer: IpAddr,
-    /// Index of the listener that took it.
-    pub listener: usize,
+    /// Index of the listener that took it, as long as that is there.
+    pub listener: Option<usize>,
     pub scope: Scope,
     /// When it was taken or last answered, in the order of all connections.
     age: u64,
@@ -67,7 +67,7 @@ impl Connection {
         Connection {
             stream,
             peer,
-            listener,
+            listener: Some(listener),
             scope,
             age,
             readable: true,
@@ -100,6 +100,7 @@ impl Connection {
     /// Its listener has gone: the answer to come is the last one, and without one it ends.
     pub fn end_soon(&mut self) {
         self.last = true;
+        self.listener = None;
         if self.phase == Phase::Idle {
             self.deadline = Instant(0);
         }

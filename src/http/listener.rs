@@ -108,15 +108,14 @@ impl Server {
         }
         for (at, slot) in self.listeners.iter_mut().enumerate() {
             let Some(old) = slot else { continue };
+            let of_this = self.connections.iter_mut().flatten().filter(|connection| connection.listener == Some(at));
             match wanted.iter().find(|(address, _)| *address == old.address) {
                 Some((_, scope)) => {
                     old.scope = *scope;
-                    let of_this = self.connections.iter_mut().flatten().filter(|connection| connection.listener == at);
                     of_this.for_each(|connection| connection.scope = *scope);
                 }
                 None => {
                     *slot = None;
-                    let of_this = self.connections.iter_mut().flatten().filter(|connection| connection.listener == at);
                     of_this.for_each(Connection::end_soon);
                 }
             }
@@ -259,19 +258,19 @@ impl Server {
     /// listener, or that of the connection longest idle among those that hold no place kept for another.
     fn room(&self, listener: usize) -> Option<usize> {
         let mut held = [0; LISTENERS];
-        self.connections.iter().flatten().for_each(|connection| held[connection.listener] += 1);
-        let listens = |at: usize| self.listeners[at].is_some();
-        let others = (0..LISTENERS).filter(|at| *at != listener && listens(*at));
+        let with = self.connections.iter().flatten().filter_map(|connection| connection.listener);
+        with.for_each(|at| held[at] += 1);
+        let others = (0..LISTENERS).filter(|at| *at != listener && self.listeners[*at].is_some());
         let kept: usize = others.map(|at| OWN.saturating_sub(held[at])).sum();
-        if CONNECTIONS - held.iter().sum::<usize>() > kept {
+        if CONNECTIONS - self.open() > kept {
             return self.connections.iter().position(Option::is_none);
         }
-        self.most_idle(|of| of == listener || !listens(of) || held[of] > OWN)
+        self.most_idle(|of| of.is_none_or(|at| at == listener || held[at] > OWN))
     }
 
     /// A connection that waits for its next request, or whose answer is out: the one longest so, of
     /// the listeners that `may` lose one.
-    fn most_idle(&self, may: impl Fn(usize) -> bool) -> Option<usize> {
+    fn most_idle(&self, may: impl Fn(Option<usize>) -> bool) -> Option<usize> {
         let held = self.connections.iter().enumerate().filter_map(|(at, slot)| Some((at, slot.as_ref()?)));
         let idle = held
             .filter(|(_, connection)| may(connection.listener))

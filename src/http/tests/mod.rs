@@ -414,6 +414,23 @@ fn listeners_are_replaced_without_a_moment_when_nobody_listens() {
 }
 
 #[test]
+fn a_connection_outlives_its_listener_with_what_it_was_for() {
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (probes, metrics) = (free(), free());
+    let mut house = House::listening(&[(&probes, Scope::Probes)]);
+    let mut client = house.connect();
+    client.write_all(b"GET /metrics HTTP/1.1\r\n").unwrap();
+    house.until(|house| house.open() == 1);
+    // Closed, then another in its place, which is asked for once more.
+    for wanted in [&[][..], &[(&*metrics, Scope::All)], &[(&*metrics, Scope::All)]] {
+        house.server.listen(house.poll.registry(), &listens(wanted)).unwrap();
+        house.turn();
+    }
+    client.write_all(b"Host: a\r\n\r\n").unwrap();
+    assert!(house.read(&mut client, |_| false).starts_with("HTTP/1.1 404 "), "not for metrics");
+}
+
+#[test]
 fn the_same_address_for_metrics_and_probes_is_one_socket() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     for scopes in [[Scope::All, Scope::Probes], [Scope::Probes, Scope::All]] {
