@@ -43,7 +43,7 @@ fn main() {
                 poll.poll(&mut events, Some(Duration::ZERO)).expect("polls");
                 events.iter().for_each(|event| server.event(event));
                 let mut routes = Routes { metrics_path: "/metrics", allow: &[], site: &mut hall };
-                server.tick(poll.registry(), Instant(1), Timestamp(0), &mut routes);
+                server.tick(Instant(1), Timestamp(0), &mut routes);
                 let mut buffer = [0; 1 << 16];
                 while let Ok(read @ 1..) = client.read(&mut buffer) {
                     got.extend_from_slice(&buffer[..read]);

@@ -443,12 +443,10 @@ impl Agent {
             return;
         }
         let Some(mut server) = self.server.take() else { return };
-        if let Ok(registry) = self.poll.registry().try_clone() {
-            let (path, allow) = (self.config.metrics.path.clone(), self.config.status.allow.clone());
-            let mut site = Site { agent: self, now };
-            let mut routes = Routes { metrics_path: &path, allow: &allow, site: &mut site };
-            server.tick(&registry, now.mono, now.wall, &mut routes);
-        }
+        let (path, allow) = (self.config.metrics.path.clone(), self.config.status.allow.clone());
+        let mut site = Site { agent: self, now };
+        let mut routes = Routes { metrics_path: &path, allow: &allow, site: &mut site };
+        server.tick(now.mono, now.wall, &mut routes);
         self.server = Some(server);
     }
 

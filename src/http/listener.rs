@@ -51,6 +51,9 @@ impl std::error::Error for Error {}
 /// Listeners and connections.
 pub struct Server {
     tokens: Range<usize>,
+    /// The loop's, from the first `listen` on: a copy at each turn would take a descriptor, and without
+    /// any left nobody would be answered.
+    registry: Option<Registry>,
     listeners: Vec<Option<Listener>>,
     connections: Vec<Option<Connection>>,
     answers: Answers,
@@ -69,6 +72,8 @@ struct Listener {
     readable: bool,
     /// No accept before this: the process ran out of descriptors.
     rest: Option<Instant>,
+    /// Whether the last accept failed so.
+    failing: bool,
 }
 
 impl Server {
@@ -80,6 +85,7 @@ impl Server {
         let requests: IntCounterVec = metrics.counters("tawon_listener_requests_total");
         Server {
             tokens: first..first + Self::TOKENS,
+            registry: None,
             listeners: (0..LISTENERS).map(|_| None).collect(),
             connections: (0..CONNECTIONS).map(|_| None).collect(),
             answers: Answers::new(requests),
@@ -99,12 +105,15 @@ impl Server {
                 continue;
             }
             let fail = |cause| Error { address, cause };
+            if self.registry.is_none() {
+                self.registry = Some(registry.try_clone().map_err(fail)?);
+            }
             let free = |at: &usize| !bound.iter().any(|(taken, _)| taken == at);
             let slot = (0..LISTENERS).filter(|at| self.listeners[*at].is_none()).find(free);
             let slot = slot.ok_or_else(|| fail(io::Error::other(format!("at most {LISTENERS} addresses"))))?;
             let mut socket = self.bind(address, &wanted).map_err(fail)?;
             registry.register(&mut socket, Token(self.tokens.start + slot), Interest::READABLE).map_err(fail)?;
-            bound.push((slot, Listener { address, scope, socket, readable: true, rest: None }));
+            bound.push((slot, Listener { address, scope, socket, readable: true, rest: None, failing: false }));
         }
         for (at, slot) in self.listeners.iter_mut().enumerate() {
             let Some(old) = slot else { continue };
@@ -164,12 +173,12 @@ impl Server {
 
     /// Accepts, reads, answers and writes what can be without waiting, and ends what took too long.
     /// `now` and `wall` are the present.
-    pub fn tick(&mut self, registry: &Registry, now: Instant, wall: Timestamp, handler: &mut dyn Handler) {
+    pub fn tick(&mut self, now: Instant, wall: Timestamp, handler: &mut dyn Handler) {
         if !self.due && self.next.is_none_or(|next| next > now) {
             return;
         }
         self.due = false;
-        self.accept(registry, now);
+        self.accept(now);
         self.answers.turn(wall, self.connections.iter().flatten().map(Connection::unsent).sum());
         // Begins behind the one that was last answered, so that none starves the others.
         let first = self.answers.after % CONNECTIONS;
@@ -196,7 +205,7 @@ impl Server {
         (self.due, self.next) = (false, None);
     }
 
-    fn accept(&mut self, registry: &Registry, now: Instant) {
+    fn accept(&mut self, now: Instant) {
         // A share each, or a flood of one would leave none for those behind it.
         let share = ACCEPTS_PER_TURN / self.listeners.iter().flatten().count().max(1);
         for at in 0..LISTENERS {
@@ -213,14 +222,15 @@ impl Server {
                 budget -= 1;
                 match listener.socket.accept() {
                     Ok((stream, peer)) => {
+                        listener.fails(None);
                         let scope = listener.scope;
-                        self.take(registry, stream, peer.ip().to_canonical(), at, scope, now);
+                        self.take(stream, peer.ip().to_canonical(), at, scope, now);
                     }
                     Err(error) => match error.kind() {
                         io::ErrorKind::WouldBlock => listener.readable = false,
                         io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
                         _ => {
-                            log::warn!("accept failed address={} error={error}", listener.address);
+                            listener.fails(Some(&error));
                             listener.rest = Some(now + ACCEPT_REST);
                         }
                     },
@@ -229,15 +239,7 @@ impl Server {
         }
     }
 
-    fn take(
-        &mut self,
-        registry: &Registry,
-        mut stream: mio::net::TcpStream,
-        peer: IpAddr,
-        listener: usize,
-        scope: Scope,
-        now: Instant,
-    ) {
+    fn take(&mut self, mut stream: mio::net::TcpStream, peer: IpAddr, listener: usize, scope: Scope, now: Instant) {
         let Some(at) = self.room(listener) else {
             self.answers.refuse(&mut stream);
             return;
@@ -247,7 +249,8 @@ impl Server {
         // An answer is one write; waiting for more to send would only delay its end.
         let _ = stream.set_nodelay(true);
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if registry.register(&mut stream, Token(self.tokens.start + LISTENERS + at), interest).is_ok() {
+        let token = Token(self.tokens.start + LISTENERS + at);
+        if self.registry.as_ref().is_some_and(|registry| registry.register(&mut stream, token, interest).is_ok()) {
             let age = self.answers.stamp();
             self.connections[at] = Some(Connection::new(stream, peer, listener, scope, age, now));
             self.due = true;
@@ -303,6 +306,17 @@ impl Server {
         let socket = shared?;
         socket::share(SockRef::from(&socket), false)?;
         Ok(TcpListener::from_std(socket.into()))
+    }
+}
+
+impl Listener {
+    /// Notes why nothing can be accepted, and tells it where that is news.
+    fn fails(&mut self, error: Option<&io::Error>) {
+        match (error, std::mem::replace(&mut self.failing, error.is_some())) {
+            (Some(error), false) => log::warn!("accept failed address={} error={error}", self.address),
+            (None, true) => log::info!("accepts again address={}", self.address),
+            _ => {}
+        }
     }
 }
 

@@ -32,9 +32,10 @@ pub struct Metrics {
     collectors: HashMap<&'static str, Handle>,
     prefix: String,
     view: Arc<Mutex<View>>,
-    /// What the counters by directive and by sink show; gauges leave with what they are of.
+    /// What the counters by directive, by sink and by interface show; gauges leave with what they are of.
     pub directives: Names,
     pub sinks: Names,
+    pub interfaces: Names,
 }
 
 enum Handle {
@@ -69,6 +70,7 @@ impl Metrics {
             view: Arc::default(),
             directives: Names::default(),
             sinks: Names::default(),
+            interfaces: Names::default(),
         };
         for metric in CATALOGUE {
             let handle = Handle::new(metric, metrics.shown_name(metric), &metrics.view)?;

@@ -68,6 +68,49 @@ fn clients_that_stall_or_flood_keep_nobody_from_a_scrape() {
 }
 
 #[test]
+fn want_of_descriptors_is_told_once_and_not_at_every_try() {
+    let agent = Agent::start("descriptors", CONFIG);
+    let limit = |descriptors: &str| {
+        let pid = agent.pid().to_string();
+        let set = Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={descriptors}:")]).status();
+        assert!(set.is_ok_and(|status| status.success()), "prlimit");
+    };
+    let ask = || {
+        let mut client = TcpStream::connect(agent.at).expect("connects");
+        client.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+        client
+    };
+    let mut kept = ask();
+    let mut head = || {
+        let (mut got, mut buffer) = (Vec::new(), [0; 1024]);
+        while !got.ends_with(b"ok\n") {
+            let read = kept.read(&mut buffer).expect("answered");
+            assert!(read > 0, "the connection was closed");
+            got.extend_from_slice(&buffer[..read]);
+        }
+        kept.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+        String::from_utf8(got).expect("text")
+    };
+    head();
+    // Those that are open stay so.
+    limit("3");
+    let _waiting = ask();
+    let told = || agent.stderr().matches("accept failed").count();
+    agent.until("out of descriptors", || told() > 0);
+    // It tries ten times a second: until its clock has gone on by more than one.
+    let dates = std::cell::RefCell::new(BTreeSet::new());
+    agent.until("seconds later", || {
+        let date = head().lines().find(|line| line.starts_with("Date: ")).map(str::to_owned);
+        dates.borrow_mut().insert(date);
+        dates.borrow().len() > 2
+    });
+    limit("1024");
+    agent.until("accepting again", || agent.stderr().contains("accepts again"));
+    assert_eq!(agent.get("/healthz").expect("answered").status, 200);
+    assert_eq!(told(), 1, "{}", agent.stderr());
+}
+
+#[test]
 fn directives_and_the_page_are_for_loopback_and_allowed_networks() {
     // Chooses the source address that a packet to the outside would have; sends nothing.
     let own = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {

@@ -67,6 +67,6 @@ fn serve(stop: &AtomicBool, bound: impl FnOnce(SocketAddr)) {
         events.iter().for_each(|event| server.event(event));
         let now = Instant(start.elapsed().as_nanos() as u64 + 1);
         let mut routes = Routes { metrics_path: "/metrics", allow: &[], site: &mut hall };
-        server.tick(poll.registry(), now, Timestamp(0), &mut routes);
+        server.tick(now, Timestamp(0), &mut routes);
     }
 }

@@ -83,7 +83,7 @@ impl House {
         }
         let allow: &[Network] = &[];
         let mut routes = Routes { metrics_path: "/metrics", allow, site: &mut self.hall };
-        self.server.tick(self.poll.registry(), self.now, Timestamp(784_111_777_000_000_000), &mut routes);
+        self.server.tick(self.now, Timestamp(784_111_777_000_000_000), &mut routes);
     }
 
     pub fn until(&mut self, mut done: impl FnMut(&mut House) -> bool) {

@@ -19,6 +19,7 @@ use live::{Live, Setup};
 use own::OwnSockets;
 use record::RawPacket;
 
+use crate::metrics::names::Names;
 use crate::pipeline::{Event, Pipeline};
 use crate::process::metadata::Meta;
 use crate::task::record::Frame;
@@ -272,6 +273,8 @@ struct Interfaces {
     own: OwnSockets,
     own_frames: IntCounter,
     dropped: IntCounterVec,
+    /// What `dropped` calls an interface: under a glob they may come and go without end.
+    names: Names,
     listed: Option<Instant>,
     failure: Option<String>,
 }
@@ -293,6 +296,7 @@ impl Interfaces {
             own: OwnSockets::default(),
             own_frames: context.metrics.counter("tawon_self_frames_total"),
             dropped: context.metrics.counters("tawon_capture_dropped_total"),
+            names: context.metrics.interfaces.clone(),
             listed: None,
             failure: None,
         };
@@ -314,7 +318,7 @@ impl Interfaces {
     }
 
     fn add(&mut self, device: pcap::Device, ring: usize) -> Result<(), String> {
-        let dropped = self.dropped.with_label_values(&[&device.name]);
+        let dropped = self.dropped.with_label_values(&[self.names.label(&device.name)]);
         let setup =
             Setup { filter: self.filter.as_deref(), snaplen: self.snaplen, promiscuous: self.promiscuous, ring };
         self.open.push(Live::open(device, &setup, dropped)?);
