@@ -19,7 +19,8 @@ static __always_inline int owner(void *ctx, const struct sock *sk)
 	__u32 tgid;
 	int error;
 
-	if (!tawon_live.udp || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_UDP || BPF_CORE_READ(sk, sk_type) != SOCK_DGRAM)
+	/* Read as they are, which the types of the hooks' arguments allow: every send and receive of TCP ends here. */
+	if (!tawon_live.udp || sk->sk_protocol != IPPROTO_UDP || sk->sk_type != SOCK_DGRAM)
 		return 0;
 	flow = bpf_map_lookup_elem(&tawon_sockets, &key);
 	tgid = bpf_get_current_pid_tgid() >> 32;
