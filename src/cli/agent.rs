@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Exit, refuse, warn};
+use super::{Exit, refuse, tell, warn};
 use crate::agent::{Agent, Setup};
 use crate::config::{self, files};
 
@@ -39,7 +39,7 @@ pub fn main(arguments: &Arguments) -> Exit {
     match ran {
         Ok(()) => Exit::Done,
         Err(error) => {
-            eprintln!("tawon: {error}");
+            tell(&format!("tawon: {error}\n"));
             Exit::Kernel
         }
     }

@@ -98,22 +98,27 @@ pub fn print(text: &str) -> Exit {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            eprintln!("tawon: standard output: {error}");
+            tell(&format!("tawon: standard output: {error}\n"));
             Exit::Failed
         }
         _ => Exit::Done,
     }
 }
 
+/// Writes lines to standard error. What cannot be written is nobody's to hear; the exit code still says it.
+pub fn tell(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
 /// Tells what is wrong on standard error, each on a line of its own.
 pub fn refuse(problems: &[Problem], exit: Exit) -> Exit {
-    problems.iter().for_each(|problem| eprintln!("{}: error: {}", problem.place, problem.message));
+    problems.iter().for_each(|problem| tell(&format!("{}: error: {}\n", problem.place, problem.message)));
     exit
 }
 
 /// Tells warnings on standard error.
 pub fn warn(warnings: &[Problem]) {
-    warnings.iter().for_each(|problem| eprintln!("{}: warning: {}", problem.place, problem.message));
+    warnings.iter().for_each(|problem| tell(&format!("{}: warning: {}\n", problem.place, problem.message)));
 }
 
 /// Lines of columns, each as wide as its widest cell; the last is left as it is.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Exit, expression, print, refuse, task_argument, warn};
+use super::{Exit, expression, print, refuse, task_argument, tell, warn};
 use crate::agent::summary::Failure;
 use crate::agent::{Agent, Setup};
 use crate::config::files::Loaded;
@@ -93,16 +93,16 @@ fn execute(request: Request) -> Exit {
     let mut agent = match Agent::new(Setup { loaded, path: None, watch: false, single: true }) {
         Ok(agent) => agent,
         Err(error) => {
-            eprintln!("tawon: {error}");
+            tell(&format!("tawon: {error}\n"));
             return Exit::Kernel;
         }
     };
     if let Err(error) = agent.run() {
-        eprintln!("tawon: the event loop: {error}");
+        tell(&format!("tawon: the event loop: {error}\n"));
         return Exit::Kernel;
     }
     let summary = agent.summary();
-    eprint!("{}", summary.text);
+    tell(&summary.text);
     match summary.failure {
         None => Exit::Done,
         Some(Failure::Forbidden) => Exit::Kernel,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Exit, print, table};
+use super::{Exit, print, table, tell};
 use crate::config::{problem, units};
 use crate::task::options::REQUIRED;
 use crate::task::{self, Kind, Opt, Spec, Stage, TASKS, Type, schema};
@@ -32,7 +32,7 @@ pub fn main(arguments: &Arguments) -> Exit {
     };
     let Some(spec) = task::find(name) else {
         let hint = problem::suggestion(name, TASKS.iter().map(|spec| spec.name));
-        eprintln!("tawon: unknown task {name:?}{hint}");
+        tell(&format!("tawon: unknown task {name:?}{hint}\n"));
         return Exit::Usage;
     };
     if !arguments.schema {
@@ -41,11 +41,11 @@ pub fn main(arguments: &Arguments) -> Exit {
     match spec.emits.first().map(|kind| schema::record(*kind)) {
         Some(Some(schema)) => print(&format!("{:#}\n", schema.as_value())),
         Some(None) => {
-            eprintln!("tawon: the schema of the records of {name} is not written down");
+            tell(&format!("tawon: the schema of the records of {name} is not written down\n"));
             Exit::Usage
         }
         None => {
-            eprintln!("tawon: {name} gives no records of its own");
+            tell(&format!("tawon: {name} gives no records of its own\n"));
             Exit::Usage
         }
     }

@@ -76,6 +76,46 @@ fn a_reader_that_has_enough_ends_a_command_in_order() {
 }
 
 #[test]
+fn the_exit_code_is_the_same_where_nothing_can_be_written_to_standard_error() {
+    let dir = Scratch::new("full-stderr");
+    dir.write("nothing.pcap", "");
+    for (arguments, exit) in [
+        (&["run", "-t", "exc"][..], 2),
+        (&["run", "-f", "nonex"], 1),
+        (&["run", "-t", "capture:file=nothing.pcap"], 4),
+        (&["agent", "--config", "nonex"], 1),
+        (&["tasks", "exc"], 2),
+        (&["tasks", "log", "--schema"], 2),
+        (&["tasks"], 0),
+        (&["chekc"], 2),
+    ] {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("a device");
+        let output = Command::new(env!("CARGO_BIN_EXE_tawon"))
+            .args(arguments)
+            .current_dir(dir.path(""))
+            .stderr(full)
+            .output()
+            .expect("tawon starts");
+        assert_eq!(output.status.code(), Some(exit), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_early_ends_every_command_that_only_tells_in_order() {
+    for arguments in [&["tasks"][..], &["metrics"], &["tasks", "flows"], &["run", "-t", "exec", "--print"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_tawon"))
+            .args(arguments)
+            .stdout(writer.try_clone().expect("a pipe"))
+            .stderr(writer)
+            .output()
+            .expect("tawon starts");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+    }
+}
+
+#[test]
 fn the_schema_knows_every_key_and_every_option() {
     let schema = json(&["check", "--schema"]);
     assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
