@@ -133,6 +133,9 @@ pub trait Task {
         true
     }
 
+    /// Nobody waits any more for what is not dealt with: it is given up and counted, and `drained` soon.
+    fn abandon(&mut self) {}
+
     /// Whether nobody will ever read again what the task writes (a closed pipe): the directive then
     /// ends in order, as completed.
     fn finished(&self) -> bool {
@@ -210,11 +213,12 @@ impl<'a> Next<'a> {
 pub struct Pipeline {
     tasks: Vec<Box<dyn Task>>,
     events: u64,
+    abandoned: bool,
 }
 
 impl Pipeline {
     pub fn new(tasks: Vec<Box<dyn Task>>) -> Pipeline {
-        Pipeline { tasks, events: 0 }
+        Pipeline { tasks, ..Pipeline::default() }
     }
 
     pub fn event(&mut self, event: &Event<'_>) {
@@ -256,6 +260,12 @@ impl Pipeline {
     /// Whether nothing is on its way any more.
     pub fn drained(&self) -> bool {
         self.tasks.iter().all(|task| task.drained())
+    }
+
+    /// Gives up what is on its way; false where that was done before.
+    pub fn abandon(&mut self) -> bool {
+        self.tasks.iter_mut().for_each(|task| task.abandon());
+        !std::mem::replace(&mut self.abandoned, true)
     }
 
     pub fn finished(&self) -> bool {

@@ -186,12 +186,14 @@ impl Agent {
                 }
             }
             Place::Flushing(pipeline, until) if pipeline.drained() || *until <= now.mono => {
+                if !pipeline.drained() && pipeline.abandon() {
+                    log::warn!("records were not written within 5 s directive={}", slot.directive.name);
+                    *until = now.mono + GIVING_UP;
+                    return;
+                }
                 let Place::Flushing(pipeline, _) = std::mem::replace(&mut slot.place, Place::None) else { return };
                 if let Some(error) = pipeline.failure() {
                     slot.life.fail(error, now);
-                }
-                if !pipeline.drained() {
-                    log::warn!("records were not written within 5 s directive={}", slot.directive.name);
                 }
                 slot.keep_counts(&pipeline);
                 self.ended(slot, now);
@@ -302,3 +304,5 @@ impl Agent {
 
 /// How long destinations may take to write what was handed to them.
 const FLUSH: Duration = Duration::from_secs(5);
+/// How long they may take to give up the rest: what they are writing just then may be with a disk.
+const GIVING_UP: Duration = Duration::from_secs(1);

@@ -88,6 +88,56 @@ fn a_replayed_file_waits_for_a_slow_reader_and_loses_nothing() {
 }
 
 #[test]
+fn what_no_reader_took_within_the_flush_is_told_as_dropped() {
+    let directory = std::env::temp_dir().join(format!("tawon-unread-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let (frames, pipe) = (directory.join("frames.pcap"), directory.join("pipe"));
+    std::fs::write(&frames, frames_of(2_000)).expect("written");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("runs").success());
+    let source = format!("capture:file={}", frames.display());
+    let runs = ["log".to_owned(), format!("file:path={}", pipe.display())].map(|destination| {
+        // Its standard output is held open and never read.
+        Command::new(env!("CARGO_BIN_EXE_tawon"))
+            .args(["run", "-t", &source, "-t", &destination])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("tawon starts")
+    });
+    let agent = Agent::start(
+        "unread",
+        &format!(
+            "metrics: {{listen: PORT}}\nprobes: {{listen: PORT}}\ndirectives:\n  - name: a\n    tasks: [{{task: capture, config: {{file: {}}}}}, {{task: file, config: {{path: {}}}}}]\n",
+            frames.display(),
+            pipe.display()
+        ),
+    );
+    for mut run in runs {
+        let _unread = run.stdout.take();
+        let mut told = String::new();
+        run.stderr.take().expect("piped").read_to_string(&mut told).expect("text");
+        assert_eq!(run.wait().expect("ends").code(), Some(0), "{told}");
+        let summary = told.lines().find(|line| line.starts_with("tawon: completed, 2000 events, ")).expect("a summary");
+        let count = |name: &str| -> u64 {
+            let (_, behind) = summary.split_once(name).unwrap_or_else(|| panic!("{name}: {summary}"));
+            behind.trim_start().split(',').next().and_then(|count| count.parse().ok()).expect("a number")
+        };
+        assert!(count("dropped") > 1_000 && count("written") + count("dropped") == 2_000, "{summary}");
+    }
+    let dropped = format!("tawon_sink_records_total{{sink=\"file:{}\",status=\"dropped\"}}", pipe.display());
+    agent.until("all dropped", || agent.value(&dropped) == Some(2_000.0));
+    agent.until("rid of the queue", || !agent.metrics().contains("tawon_sink_queue_bytes{"));
+    let threads = std::path::PathBuf::from(format!("/proc/{}/task", agent.pid()));
+    agent.until("rid of the thread", || {
+        let threads = std::fs::read_dir(&threads).expect("threads").flatten();
+        let name = |path: std::path::PathBuf| std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+        threads.map(|thread| name(thread.path())).all(|name| name.trim() != "sink")
+    });
+    assert!(agent.stop().success());
+    let _ = std::fs::remove_dir_all(directory);
+}
+
+#[test]
 fn several_directives_share_standard_output_and_a_file_line_by_line() {
     let agent = Agent::start("shared-output", CONFIG);
     let marks: BTreeSet<String> = (0..100).map(|at| format!("mark-{}-{at}", agent.pid())).collect();

@@ -1,6 +1,6 @@
 //! `file`: records as JSON lines in a file that is rotated, or through a pipe or device that is not.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -65,7 +65,7 @@ fn output(path: &Path, settings: Arc<Mutex<Settings>>) -> io::Result<Box<dyn Out
     } else if kind.is_fifo() {
         Ok(Box::new(Fifo::new(path.to_owned())))
     } else if kind.is_char_device() {
-        Ok(Box::new(Stream::new(OpenOptions::new().write(true).open(path)?)))
+        Ok(Box::new(Stream::open(path)?))
     } else {
         let what = if kind.is_dir() { "a directory" } else { "neither a file nor a pipe" };
         Err(io::Error::other(format!("is {what}")))

@@ -82,6 +82,10 @@ impl Task for Lines {
         self.sink.drained()
     }
 
+    fn abandon(&mut self) {
+        self.sink.abandon();
+    }
+
     fn finished(&self) -> bool {
         self.sink.gone()
     }

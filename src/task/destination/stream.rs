@@ -4,7 +4,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::writer::{Output, Progress, Step};
 
@@ -15,31 +18,54 @@ pub(super) struct Stream {
     within: bool,
     /// The rest of that line was given up: what follows begins on a line of its own.
     torn: bool,
+    /// A write may wait for a reader: it is asked before whether it would, and small enough not to.
+    may_block: bool,
 }
 
 impl Stream {
+    /// Of a descriptor that somebody else opened.
     pub fn new(file: File) -> Stream {
-        Stream { file, within: false, torn: false }
+        let may_block = !file.metadata().is_ok_and(|is| is.is_file());
+        Stream { file, within: false, torn: false, may_block }
+    }
+
+    /// A device or pipe of which we have an open file of our own.
+    pub fn open(path: &Path) -> io::Result<Stream> {
+        let file = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+        Ok(Stream { may_block: false, ..Stream::new(file) })
     }
 
     /// Standard output, past the standard library's lock and buffer.
     pub fn stdout() -> io::Result<Stream> {
-        Ok(Stream::new(io::stdout().as_fd().try_clone_to_owned()?.into()))
+        let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        let is = file.metadata()?.file_type();
+        // O_NONBLOCK would hold for all who share the open file, the shell among them.
+        match is.is_fifo() || is.is_char_device() {
+            true => Stream::open(Path::new("/proc/self/fd/1")).or_else(|_| Ok(Stream::new(file))),
+            false => Ok(Stream::new(file)),
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.may_block {
+            return self.file.write(bytes);
+        }
+        if !can_write(&self.file, Duration::ZERO) {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        // pipe(7): so much finds room where there is any.
+        self.file.write(bytes.get(..libc::PIPE_BUF).unwrap_or(bytes))
     }
 }
 
 impl Output for Stream {
     fn write(&mut self, lines: &[u8]) -> Progress {
-        if self.torn {
-            match self.file.write(b"\n") {
-                Ok(1) => (self.torn, self.within) = (false, false),
-                Ok(_) => return Progress { written: 0, skipped: 0, step: Step::Blocked },
-                Err(error) => return Progress { written: 0, skipped: 0, step: step(error) },
-            }
+        if let Err(step) = self.mend() {
+            return Progress { written: 0, skipped: 0, step };
         }
         let mut written = 0;
         while let Some(rest) = lines.get(written..).filter(|rest| !rest.is_empty()) {
-            let error = match self.file.write(rest) {
+            let error = match self.put(rest) {
                 Ok(0) => ErrorKind::WriteZero.into(),
                 Ok(more) => {
                     written += more;
@@ -57,14 +83,37 @@ impl Output for Stream {
             if whole < written && self.cut(written - whole) {
                 self.within = false;
             }
-            self.torn = self.within;
+            self.tear();
             return Progress { written: whole, skipped: 0, step };
         }
         Progress { written, skipped: 0, step: Step::Done }
     }
+
+    fn wait(&mut self, most: Duration) -> bool {
+        can_write(&self.file, most)
+    }
+
+    fn tear(&mut self) {
+        self.torn = self.within;
+    }
 }
 
 impl Stream {
+    /// Ends the line whose rest was given up.
+    fn mend(&mut self) -> Result<(), Step> {
+        while self.torn {
+            match self.put(b"\n") {
+                Ok(1) => (self.torn, self.within) = (false, false),
+                Ok(_) => return Err(Step::Blocked),
+                Err(error) => match step(error) {
+                    Step::Done => {}
+                    step => return Err(step),
+                },
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the last bytes back, where the output is a file that nobody else has written behind us.
     fn cut(&mut self, bytes: usize) -> bool {
         let Ok(end) = self.file.stream_position() else { return false };
@@ -77,20 +126,18 @@ impl Stream {
 /// A named pipe: waits for a reader, and for the next one when it has gone.
 pub(super) struct Fifo {
     path: PathBuf,
-    open: Option<File>,
-    /// What was written last ended within a line.
-    within: bool,
+    open: Option<Stream>,
 }
 
 impl Fifo {
     pub fn new(path: PathBuf) -> Fifo {
-        Fifo { path, open: None, within: false }
+        Fifo { path, open: None }
     }
 
     /// None while nobody reads. Not blocking, or the open would wait for a reader.
-    fn open(&self) -> io::Result<Option<File>> {
-        match OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&self.path) {
-            Ok(file) if file.metadata()?.file_type().is_fifo() => Ok(Some(file)),
+    fn open(&self) -> io::Result<Option<Stream>> {
+        match Stream::open(&self.path) {
+            Ok(stream) if stream.file.metadata()?.file_type().is_fifo() => Ok(Some(stream)),
             Ok(_) => Err(io::Error::other("is no pipe any more")),
             Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
             Err(error) => Err(error),
@@ -100,39 +147,51 @@ impl Fifo {
 
 impl Output for Fifo {
     fn write(&mut self, lines: &[u8]) -> Progress {
-        let mut file = match self.open.take().map_or_else(|| self.open(), |file| Ok(Some(file))) {
-            Ok(Some(file)) => file,
-            Ok(None) => return Progress { written: 0, skipped: 0, step: Step::Blocked },
-            Err(error) => return Progress { written: 0, skipped: 0, step: Step::Failed(error) },
+        let nothing = |step| Progress { written: 0, skipped: 0, step };
+        let mut stream = match self.open.take().map_or_else(|| self.open(), |stream| Ok(Some(stream))) {
+            Ok(Some(stream)) => stream,
+            Ok(None) => return nothing(Step::Blocked),
+            Err(error) => return nothing(Step::Failed(error)),
         };
-        let mut written = 0;
-        while let Some(rest) = lines.get(written..).filter(|rest| !rest.is_empty()) {
-            let step = match file.write(rest) {
-                Ok(more) => {
-                    written += more;
-                    self.within = written > 0 && lines.get(written - 1) != Some(&b'\n');
-                    continue;
-                }
-                Err(error) => step(error),
-            };
-            let (whole, behind) = lines.split_at(whole_lines(lines.get(..written).unwrap_or_default()));
-            let step = match step {
-                Step::Done => continue,
-                Step::Blocked => {
-                    self.open = Some(file);
-                    return Progress { written, skipped: 0, step: Step::Blocked };
-                }
-                Step::Gone => Step::Blocked,
-                step => step,
-            };
-            // The next reader begins with a whole line; the one that was cut is lost.
-            let skipped = if self.within { first_line(behind) } else { 0 };
-            self.within = false;
-            return Progress { written: whole.len(), skipped, step };
+        let Progress { written, step, .. } = match stream.mend() {
+            Ok(()) => stream.write(lines),
+            // What the line's end was for has gone with its reader.
+            Err(Step::Gone) => return nothing(Step::Blocked),
+            Err(step) => nothing(step),
+        };
+        match step {
+            Step::Done | Step::Blocked => {
+                self.open = Some(stream);
+                Progress { written, skipped: 0, step }
+            }
+            step => {
+                // The next reader begins with a whole line; the one that was cut is lost.
+                let behind = lines.get(written..).unwrap_or_default();
+                let skipped = if stream.within { first_line(behind) } else { 0 };
+                Progress { written, skipped, step: if let Step::Gone = step { Step::Blocked } else { step } }
+            }
         }
-        self.open = Some(file);
-        Progress { written, skipped: 0, step: Step::Done }
     }
+
+    fn wait(&mut self, most: Duration) -> bool {
+        match &mut self.open {
+            Some(stream) => stream.wait(most),
+            None => {
+                std::thread::sleep(most);
+                false
+            }
+        }
+    }
+
+    fn tear(&mut self) {
+        self.open.iter_mut().for_each(Stream::tear);
+    }
+}
+
+/// Whether a write would do something at once, be it to fail; waits for that, but not for longer than this.
+fn can_write(file: &File, most: Duration) -> bool {
+    let most = PollTimeout::try_from(most).unwrap_or(PollTimeout::ZERO);
+    poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLOUT)], most).is_ok_and(|ready| ready > 0)
 }
 
 /// What an error of write(2) means; `Done` for one that is none.

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant as Clock};
@@ -309,6 +310,65 @@ fn a_reader_that_stands_still_costs_records_but_never_the_loop_or_memory() {
     let got = got.join().unwrap();
     assert!(got.len() <= limit + (128 << 10), "{}", got.len());
     assert_eq!((ids(&got).len() as u64, written + dropped), (written, 20_000));
+}
+
+#[test]
+fn what_no_reader_takes_is_dropped_when_it_is_given_up_and_nothing_stays_behind() {
+    let dir = Dir::new("abandoned");
+    let path = dir.0.join("pipe");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let writer = File::from(std::os::fd::OwnedFd::from(writer));
+    let of_fifo = context("a");
+    let of_pipe = context("a");
+    let sink = Sink::open("abandoned", 8 << 20, &of_pipe.metrics, || Ok(Box::new(Stream::new(writer)))).unwrap();
+    let to_pipe = Pipeline::new(vec![Box::new(Lines::new(sink, &of_pipe, false))]);
+    for (mut pipeline, context) in [(to_file(&path, &[], &of_fifo), of_fifo), (to_pipe, of_pipe)] {
+        emit(&mut pipeline, 0..5_000);
+        pipeline.close(End::Stopped, Instant(1));
+        assert!(!pipeline.drained());
+        assert!(pipeline.abandon());
+        until(|| pipeline.drained());
+        assert!(!pipeline.abandon(), "it was before");
+        let (written, dropped) = counts(&pipeline);
+        assert!(dropped > 0 && written + dropped == 5_000, "{written} {dropped}");
+        drop(pipeline);
+        // The thread takes the gauge with it.
+        until(|| context.metrics.gather().iter().all(|family| family.name() != "tawon_sink_queue_bytes"));
+    }
+    let mut got = Vec::new();
+    reader.read_to_end(&mut got).unwrap();
+    assert!(!got.is_empty(), "what the pipe could hold");
+}
+
+#[test]
+fn what_follows_a_line_whose_rest_was_given_up_is_a_line_of_its_own() {
+    let dir = Dir::new("torn");
+    let path = dir.0.join("pipe");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let mut reader = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+    let mut first = to_file(&path, &[], &context("a"));
+    let mut second = to_file(&path, &[], &context("b"));
+    emit(&mut first, 0..4_000);
+    first.tick(Instant(u64::MAX));
+    until(|| counts(&first).0 > 0);
+    assert!(first.abandon());
+    until(|| first.drained());
+    let (written, _) = counts(&first);
+    emit(&mut second, 5_000..5_001);
+    second.close(End::Stopped, Instant(1));
+    let (mut got, mut buffer) = (Vec::new(), [0; 4096]);
+    until(|| {
+        let read = reader.read(&mut buffer).unwrap_or(0);
+        got.extend_from_slice(&buffer[..read]);
+        got.ends_with(b"}\n") && second.drained()
+    });
+    let text = String::from_utf8(got).unwrap();
+    let whole = |line: &&str| serde_json::from_str::<serde_json::Value>(line).is_ok();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.iter().copied().filter(|line| whole(line)).count() as u64, written + 1);
+    assert!(lines.len() as u64 <= written + 2 && whole(lines.last().unwrap()));
+    assert_eq!(counts(&second), (1, 0));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Writing without waiting: batches of whole lines go through a queue, bounded in bytes, to a thread
-//! that may block on a pipe or a disk. One writer per output of the process, whatever number of
-//! directives use it, so that lines never interleave. What finds no room is dropped and counted.
+//! that may wait for a reader or a disk. One writer per output of the process, whatever number of
+//! directives use it, so that lines never interleave. What finds no room is dropped and counted, and
+//! so is what is not written when its sink goes.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,8 +20,18 @@ use crate::metrics::Metrics;
 /// Where lines go, on the writer's thread.
 pub(super) trait Output: Send {
     /// Writes from the front of `lines`, of which the first may be the rest of one that was begun
-    /// before. May block.
+    /// before. May wait for a disk, never for a reader.
     fn write(&mut self, lines: &[u8]) -> Progress;
+
+    /// Waits until more can be written, as far as that can be told, and for this long at most. Says
+    /// whether it can.
+    fn wait(&mut self, most: Duration) -> bool {
+        thread::sleep(most);
+        false
+    }
+
+    /// The rest of a line that was begun is given up: what comes next is not that.
+    fn tear(&mut self) {}
 }
 
 /// How far a write came.
@@ -59,6 +70,8 @@ struct Tally {
     dropped: AtomicU64,
     /// Batches that are dealt with.
     done: AtomicU64,
+    /// What cannot be written at once is given up.
+    abandoned: AtomicBool,
 }
 
 struct Shared {
@@ -190,6 +203,25 @@ impl Sink {
         drained
     }
 
+    /// What is not written yet is dropped: at once what waits, within `LAST_PAUSE` what was begun.
+    pub fn abandon(&self) {
+        let (shared, tally) = (&*self.shared, &self.tally);
+        tally.abandoned.store(true, Relaxed);
+        let mut state = locked(&shared.state);
+        let mut size = 0;
+        state.queue.retain(|batch| {
+            let ours = Arc::ptr_eq(&batch.tally, tally);
+            if ours {
+                size += batch.lines.len();
+                tally.lose(shared, batch.records);
+                tally.done.fetch_add(1, Release);
+            }
+            !ours
+        });
+        state.waiting -= size;
+        shared.release(size);
+    }
+
     /// Whether the reader has gone for good.
     pub fn gone(&self) -> bool {
         self.shared.gone.load(Relaxed)
@@ -203,6 +235,7 @@ impl Sink {
 
 impl Drop for Sink {
     fn drop(&mut self) {
+        self.abandon();
         locked(&self.shared.state).sinks -= 1;
         self.shared.wake.notify_one();
     }
@@ -228,9 +261,7 @@ impl Shared {
         let mut failing = false;
         while let Some(batch) = self.next() {
             self.deliver(&batch, &mut *output, &mut failing);
-            let size = batch.lines.len();
-            self.level.fetch_sub(size, Relaxed);
-            self.queue_bytes.sub(size as i64);
+            self.release(batch.lines.len());
             let mut lines = batch.lines;
             if lines.capacity() <= KEEP_CAPACITY {
                 lines.clear();
@@ -242,6 +273,12 @@ impl Shared {
             // Last, so that whoever sees it finds the buffer and the counts as they are.
             batch.tally.done.fetch_add(1, Release);
         }
+    }
+
+    /// Bytes that wait no longer.
+    fn release(&self, size: usize) {
+        self.level.fetch_sub(size, Relaxed);
+        self.queue_bytes.sub(size as i64);
     }
 
     /// The next batch; None once nobody can hand over another.
@@ -275,8 +312,8 @@ impl Shared {
 
     fn deliver(&self, batch: &Batch, output: &mut dyn Output, failing: &mut bool) {
         let (mut rest, mut left) = (&*batch.lines, batch.records);
-        let mut blocked = Duration::ZERO;
         let mut pause = FIRST_PAUSE;
+        let mut can_write = false;
         while !rest.is_empty() && !self.gone.load(Relaxed) {
             let Progress { written, skipped, step } = output.write(rest);
             let (whole, behind) = rest.split_at(written.min(rest.len()));
@@ -288,16 +325,21 @@ impl Shared {
             left = left.saturating_sub(here + lines(lost));
             rest = behind;
             if written > 0 {
-                (blocked, pause) = (Duration::ZERO, FIRST_PAUSE);
+                (pause, can_write) = (FIRST_PAUSE, false);
             }
             match step {
                 Step::Done => {}
                 Step::Blocked => {
-                    if blocked >= CLOSE_LIMIT && locked(&self.state).sinks == 0 {
+                    if batch.tally.abandoned.load(Relaxed) {
+                        output.tear();
                         break;
                     }
-                    thread::sleep(pause);
-                    blocked += pause;
+                    // One that says that it can be written, and cannot, is not asked without a pause.
+                    if std::mem::take(&mut can_write) {
+                        thread::sleep(pause);
+                    } else {
+                        can_write = output.wait(pause);
+                    }
                     pause = (pause * 2).min(LAST_PAUSE);
                     continue;
                 }
@@ -351,5 +393,3 @@ const KEEP_SPARE: usize = 16;
 const KEEP_CAPACITY: usize = 1 << 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LAST_PAUSE: Duration = Duration::from_millis(50);
-/// How long a blocked output is tried after its last sink has gone.
-const CLOSE_LIMIT: Duration = Duration::from_secs(5);
