@@ -88,8 +88,7 @@ pub fn main(arguments: &Arguments) -> Exit {
 
 /// Runs the directive to its end and tells on standard error what became of it.
 fn execute(request: Request) -> Exit {
-    let loaded =
-        Loaded { config: request.config, origins: Default::default(), refused: Vec::new(), warnings: Vec::new() };
+    let loaded = Loaded::from(request.config);
     let mut agent = match Agent::new(Setup { loaded, path: None, watch: false, single: true }) {
         Ok(agent) => agent,
         Err(error) => {

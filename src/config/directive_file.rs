@@ -6,11 +6,17 @@ use super::keys::{self, names};
 use super::pipeline::{self, Origin, dns_subdomain};
 use super::problem::Position;
 use super::raw::{Node, Value};
-use super::read::Reader;
+use super::read::{Map, Reader};
 
 /// A directive and where its name stands.
 pub struct Placed {
     pub directive: Directive,
+    pub at: Position,
+}
+
+/// The name of a directive that may itself be wrong, and where it stands.
+pub struct Declared {
+    pub name: String,
     pub at: Position,
 }
 
@@ -19,27 +25,27 @@ pub fn document(reader: &mut Reader, node: &Node, to: &mut Vec<Placed>) {
     match &node.value {
         Value::Null => {}
         Value::List(list) => list.iter().for_each(|item| one(reader, item, to)),
-        _ if node.find("kind").and_then(|kind| kind.text()) == Some("List") => {
-            if let Some(Value::List(items)) = node.find("items").map(|items| &items.value) {
-                items.iter().for_each(|item| one(reader, item, to));
-            }
-        }
+        _ if node.find("kind").and_then(|kind| kind.text()) == Some("List") => items(reader, node, to),
         _ => one(reader, node, to),
     }
 }
 
-/// The names of a document's directives as far as they can be read, for those that are refused.
-pub fn declared(node: &Node, to: &mut Vec<String>) {
+/// The names of a document's directives as far as they can be read, of those that are wrong too.
+pub fn declared(node: &Node, to: &mut Vec<Declared>) {
     let mut name = |node: &Node| {
-        let text = |node: &Node, key: &str| node.find(key).and_then(|name| name.text()).map(str::to_owned);
-        let name = match node.find("metadata") {
-            Some(metadata) => text(metadata, "name").map(|name| match text(metadata, "namespace") {
-                Some(namespace) => format!("{namespace}/{name}"),
-                None => name,
-            }),
-            None => text(node, "name"),
+        let metadata = node.find("metadata");
+        let Some(written) = metadata.map_or_else(|| node.find("name"), |metadata| metadata.find("name")) else {
+            return;
         };
-        to.extend(name.filter(|name| name.len() <= 2 * 253));
+        let namespace = metadata.and_then(|metadata| metadata.find("namespace")).and_then(|name| name.text());
+        let name = match (namespace, written.text()) {
+            (Some(namespace), Some(name)) => format!("{namespace}/{name}"),
+            (None, Some(name)) => name.to_owned(),
+            (_, None) => return,
+        };
+        if name.len() <= 2 * 253 {
+            to.push(Declared { name, at: written.at });
+        }
     };
     match (&node.value, node.find("items").map(|items| &items.value)) {
         (Value::List(list), _) | (_, Some(Value::List(list))) => list.iter().for_each(|item| name(item)),
@@ -55,6 +61,16 @@ pub fn looks_like_directives(node: &Node) -> bool {
             .any(|key| node.find(key).is_some())
 }
 
+/// A `List`, as `kubectl get -o yaml` writes several objects.
+fn items(reader: &mut Reader, node: &Node, to: &mut Vec<Placed>) {
+    let Some(map) = reader.map(node, "a List", keys::LIST) else { return };
+    word(reader, map, "a List", "apiVersion", &["v1"]);
+    let Some(items) = map.find("items") else { return reader.problem(map.at(), "a List without items") };
+    for item in reader.list(items, "items", false).unwrap_or_default() {
+        one(reader, item, to);
+    }
+}
+
 fn one(reader: &mut Reader, node: &Node, to: &mut Vec<Placed>) {
     let is_object = ["apiVersion", "kind", "metadata", "spec"].iter().any(|key| node.find(key).is_some());
     let directive = if is_object { object(reader, node) } else { pipeline::directive(reader, node) };
@@ -65,22 +81,8 @@ fn one(reader: &mut Reader, node: &Node, to: &mut Vec<Placed>) {
 
 fn object(reader: &mut Reader, node: &Node) -> Option<Directive> {
     let map = reader.map(node, "an object", keys::OBJECT)?;
-    let mut word = |key: &str, known: &[&str]| match map.find(key) {
-        Some(node) => {
-            let text = reader.text(node, key)?;
-            if !known.contains(&text) {
-                reader.problem(node.at, format!("{key}: expected {}, found {text:?}", known.join(" or ")));
-                return None;
-            }
-            Some(text)
-        }
-        None => {
-            reader.problem(map.at(), format!("an object without {key}"));
-            None
-        }
-    };
-    let version = word("apiVersion", &[API_VERSION]);
-    let kind = word("kind", &["Directive", "ClusterDirective"]);
+    let version = word(reader, map, "an object", "apiVersion", &[API_VERSION]);
+    let kind = word(reader, map, "an object", "kind", &["Directive", "ClusterDirective"]);
     let (name, namespace) = match map.find("metadata") {
         Some(metadata) => identity(reader, metadata, kind == Some("ClusterDirective")),
         None => {
@@ -103,6 +105,20 @@ fn object(reader: &mut Reader, node: &Node) -> Option<Directive> {
     let origin = namespace.as_deref().map_or(Origin::Node, Origin::Namespace);
     let directive = pipeline::body(reader, spec, key, origin);
     version.and(kind).and(directive)
+}
+
+/// One of the words that a key may have.
+fn word<'n>(reader: &mut Reader, map: Map<'n>, what: &str, key: &str, known: &[&str]) -> Option<&'n str> {
+    let Some(node) = map.find(key) else {
+        reader.problem(map.at(), format!("{what} without {key}"));
+        return None;
+    };
+    let text = reader.text(node, key)?;
+    if !known.contains(&text) {
+        reader.problem(node.at, format!("{key}: expected {}, found {text:?}", known.join(" or ")));
+        return None;
+    }
+    Some(text)
 }
 
 /// Name and namespace. Whatever else an API server puts into metadata is none of ours.

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::directive_file::{self, Placed, looks_like_directives};
+use super::directive_file::{self, Declared, Placed, looks_like_directives};
 use super::main_file;
+use super::pipeline::dns_subdomain;
 use super::problem::{Place, Problem};
 use super::raw::{self, Node};
 use super::read::Reader;
@@ -34,6 +35,13 @@ pub struct Refused {
     pub problems: Vec<Problem>,
 }
 
+impl From<Config> for Loaded {
+    /// With directives of no file.
+    fn from(config: Config) -> Loaded {
+        Loaded { config, origins: BTreeMap::new(), refused: Vec::new(), warnings: Vec::new() }
+    }
+}
+
 impl Loaded {
     /// Brings back, from the configuration that ran before, the directives of files that are wrong now.
     pub fn keep_last_good(&mut self, before: &Loaded) {
@@ -56,7 +64,7 @@ impl Loaded {
 /// the main file, in order; those of `directives.d` are in `refused`.
 pub fn load(path: &Path, tawon_id: &str) -> Result<Loaded, Vec<Problem>> {
     let mut loaded = main(path, tawon_id)?;
-    directives_d(&path.parent().unwrap_or(Path::new("")).join("directives.d"), &mut loaded);
+    directives_d(&beside(path), &mut loaded);
     loaded.warnings.sort();
     Ok(loaded)
 }
@@ -72,9 +80,9 @@ pub fn load_settings(path: &Path, tawon_id: &str) -> Result<Loaded, Vec<Problem>
 /// Reads a file of directives that is none of a configuration: `run -f`.
 pub fn load_directives(path: &Path) -> Result<(Vec<Directive>, Vec<Problem>), Vec<Problem>> {
     let mut reader = Reader::new(path.to_string_lossy().into());
-    let documents = raw::read(path, &mut reader.problems);
-    let placed = documents.map(|documents| placed(&mut reader, &documents)).unwrap_or_default();
-    check_against(&mut reader, &placed, &[]);
+    let documents = raw::read(path, &mut reader.problems).unwrap_or_default();
+    let placed = placed(&mut reader, &documents);
+    check_against(&mut reader, &declared(&documents), &placed, &[]);
     finish(reader).map(|warnings| (placed.into_iter().map(|placed| placed.directive).collect(), warnings))
 }
 
@@ -92,13 +100,17 @@ pub fn check(path: &Path) -> Findings {
     let result = if directives {
         load_directives(path).map(|(_, warnings)| (Vec::new(), warnings))
     } else {
-        load(path, "check").map(|loaded| {
-            let errors = loaded.refused.into_iter().flat_map(|refused| refused.problems).collect();
-            (errors, loaded.warnings)
-        })
+        let (mut loaded, mut errors) = match main(path, "check") {
+            Ok(loaded) => (loaded, Vec::new()),
+            Err(errors) => (Loaded::from(main_file::defaults("check")), errors),
+        };
+        directives_d(&beside(path), &mut loaded);
+        errors.extend(loaded.refused.into_iter().flat_map(|refused| refused.problems));
+        Ok((errors, loaded.warnings))
     };
-    let (mut errors, warnings) = result.unwrap_or_else(|errors| (errors, Vec::new()));
+    let (mut errors, mut warnings) = result.unwrap_or_else(|errors| (errors, Vec::new()));
     errors.sort();
+    warnings.sort();
     Findings { errors, warnings }
 }
 
@@ -125,9 +137,15 @@ fn main(path: &Path, tawon_id: &str) -> Result<Loaded, Vec<Problem>> {
         None => (main_file::defaults(tawon_id), Vec::new()),
     };
     let placed: Vec<Placed> = config.directives.iter().cloned().zip(positions).map(Placed::from).collect();
-    check_against(&mut reader, &placed, &[]);
+    let list = documents.first().and_then(|node| node.find("directives"));
+    check_against(&mut reader, &declared(list.map(std::slice::from_ref).unwrap_or_default()), &placed, &[]);
     let origins = config.directives.iter().map(|directive| (directive.name.clone(), path.to_owned())).collect();
-    finish(reader).map(|warnings| Loaded { config, origins, refused: Vec::new(), warnings })
+    finish(reader).map(|warnings| Loaded { origins, warnings, ..Loaded::from(config) })
+}
+
+/// Where the files of directives of a configuration lie.
+fn beside(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new("")).join("directives.d")
 }
 
 fn directives_d(directory: &Path, loaded: &mut Loaded) {
@@ -142,9 +160,10 @@ fn directives_d(directory: &Path, loaded: &mut Loaded) {
     };
     for file in files {
         let mut reader = Reader::new(file.to_string_lossy().into());
-        let documents = raw::read(&file, &mut reader.problems);
-        let placed = documents.as_deref().map(|documents| placed(&mut reader, documents)).unwrap_or_default();
-        check_against(&mut reader, &placed, &loaded.config.directives);
+        let documents = raw::read(&file, &mut reader.problems).unwrap_or_default();
+        let placed = placed(&mut reader, &documents);
+        let declared = declared(&documents);
+        check_against(&mut reader, &declared, &placed, &loaded.config.directives);
         match finish(reader) {
             Ok(warnings) => {
                 loaded.warnings.extend(warnings);
@@ -154,8 +173,7 @@ fn directives_d(directory: &Path, loaded: &mut Loaded) {
                 }
             }
             Err(problems) => {
-                let mut names = Vec::new();
-                documents.iter().flatten().for_each(|node| directive_file::declared(node, &mut names));
+                let names = declared.into_iter().map(|declared| declared.name).collect();
                 loaded.refused.push(Refused { file, names, problems });
             }
         }
@@ -191,17 +209,27 @@ fn placed(reader: &mut Reader, documents: &[Rc<Node>]) -> Vec<Placed> {
     placed
 }
 
+fn declared(documents: &[Rc<Node>]) -> Vec<Declared> {
+    let mut declared = Vec::new();
+    documents.iter().for_each(|node| directive_file::declared(node, &mut declared));
+    declared
+}
+
 /// Names are unique, and a source has a bit in its mask for each directive.
-fn check_against(reader: &mut Reader, placed: &[Placed], before: &[Directive]) {
+fn check_against(reader: &mut Reader, declared: &[Declared], placed: &[Placed], before: &[Directive]) {
     let mut names: HashSet<&str> = before.iter().map(|directive| directive.name.as_str()).collect();
     let mut sources: HashMap<Source, usize> = HashMap::new();
     for source in before.iter().filter(|directive| directive.enabled).filter_map(Directive::source) {
         *sources.entry(source).or_default() += 1;
     }
-    for Placed { directive, at } in placed {
-        if !names.insert(&directive.name) {
-            reader.problem(*at, format!("another directive is named {:?} too", directive.name));
+    // A name that is none has its own error.
+    let named = |declared: &&Declared| declared.name.split('/').all(|part| dns_subdomain(part).is_ok());
+    for Declared { name, at } in declared.iter().filter(named) {
+        if !names.insert(name) {
+            reader.problem(*at, format!("another directive is named {name:?} too"));
         }
+    }
+    for Placed { directive, at } in placed {
         let Some(source) = directive.source().filter(|_| directive.enabled) else { continue };
         let count = sources.entry(source).or_default();
         *count += 1;

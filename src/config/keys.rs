@@ -163,6 +163,9 @@ pub static REGEX: &[&str] = &["field", "regex"];
 /// A `Directive` or `ClusterDirective` object.
 pub static OBJECT: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
 
+/// Several objects, as kubectl writes them.
+pub static LIST: &[&str] = &["apiVersion", "kind", "metadata", "items"];
+
 /// What a cluster object's spec may have beside a directive's keys: they say on which nodes and with
 /// what rights an agent runs, which is settled where this file is read.
 pub static CLUSTER_ONLY: &[&str] = &[

@@ -146,7 +146,7 @@ fn listen(reader: &mut Reader, node: &Node, what: &str) -> Option<Vec<Listen>> {
     }
     let mut addresses = Vec::with_capacity(list.len());
     for node in list {
-        let address: Listen = reader.parsed(node, what, str::parse)?;
+        let Some(address) = reader.parsed(node, what, str::parse::<Listen>) else { continue };
         if addresses.contains(&address) {
             reader.problem(node.at, format!("{what}: {address} stands twice"));
         }
@@ -183,7 +183,8 @@ fn quantiles(reader: &mut Reader, node: &Node) -> Option<Vec<f64>> {
             let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
             let value = text.parse::<f64>().ok().filter(|value| plain && (0.0..=1.0).contains(value));
             value.ok_or_else(|| format!("{text:?} is not a number from 0 to 1"))
-        })?;
+        });
+        let Some(quantile) = quantile else { continue };
         if quantiles.contains(&quantile) {
             reader.problem(node.at, format!("{what}: {quantile} stands twice"));
         }
@@ -207,7 +208,7 @@ fn perf_buffer_pages(reader: &mut Reader, node: &Node) -> Option<PerfBufferPages
     let mut by_source = BTreeMap::new();
     for source in known {
         if let Some(node) = map.find(source) {
-            by_source.insert(source, reader.parsed(node, what, pages)?);
+            by_source.insert(source, reader.parsed(node, what, pages).flatten());
         }
     }
     Some(PerfBufferPages { all: None, by_source })
@@ -261,7 +262,8 @@ fn redact(reader: &mut Reader, node: &Node) -> Option<Vec<String>> {
                 name if !name.bytes().all(token) => Err(format!("{text:?} is not a header's name")),
                 _ => Ok(text.to_ascii_lowercase()),
             }
-        })?;
+        });
+        let Some(name) = name else { continue };
         if !names.contains(&name) {
             names.push(name);
         }
@@ -275,7 +277,7 @@ fn redact(reader: &mut Reader, node: &Node) -> Option<Vec<String>> {
 
 fn networks(reader: &mut Reader, node: &Node) -> Option<Vec<Network>> {
     let list = reader.list(node, "status.allow", true)?;
-    list.into_iter().map(|node| reader.parsed(node, "status.allow", str::parse)).collect()
+    Some(list.into_iter().filter_map(|node| reader.parsed(node, "status.allow", str::parse)).collect())
 }
 
 const MOST_LISTENERS: usize = 16;

@@ -34,6 +34,9 @@ pub fn options(
                 if let Some(text) = joined(reader, &entry.value, &what, option.ty) {
                     match value(&text, option.ty) {
                         Ok(Some(value)) => options.set(option.name, value),
+                        Ok(None) if option.default == REQUIRED => {
+                            reader.problem(entry.value.at, format!("{what} is empty"));
+                        }
                         Ok(None) => {}
                         Err(error) => reader.problem(entry.value.at, format!("{what}: {error}")),
                     }
@@ -91,16 +94,18 @@ pub fn value(text: &str, ty: Type) -> Result<Option<Value>, String> {
 fn joined(reader: &mut Reader, node: &Node, what: &str, ty: Type) -> Option<String> {
     match &node.value {
         Raw::List(items) if matches!(ty, Type::Ports | Type::Words | Type::Meta) => {
+            let before = reader.problems.len();
             let mut words = Vec::with_capacity(items.len());
             for item in items {
-                let word = reader.text(item, what)?;
+                let Some(word) = reader.text(item, what) else { continue };
                 if word.contains('+') || word.trim().is_empty() {
                     reader.problem(item.at, format!("{what}: {word:?} is not a word of a list"));
-                    return None;
+                } else if let Err(error) = value(word, ty) {
+                    reader.problem(item.at, format!("{what}: {error}"));
                 }
                 words.push(word);
             }
-            Some(words.join("+"))
+            (reader.problems.len() == before).then(|| words.join("+"))
         }
         _ => reader.text(node, what).map(str::to_owned),
     }

@@ -158,6 +158,9 @@ fn options_of(table: &[Opt]) -> Value {
         .map(|option| {
             let mut schema = value(option.ty);
             schema["description"] = json!(option.help);
+            if option.default == REQUIRED {
+                schema["minLength"] = json!(1);
+            }
             if let Ok(Some(_)) = options::default(option) {
                 schema["default"] = default(option.default).unwrap_or_default();
             }

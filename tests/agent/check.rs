@@ -64,16 +64,71 @@ directives:
         r#"tawon.yaml:17:39: error: unknown option "intervall" of flows; did you mean "interval"?"#,
         r#"tawon.yaml:20:15: error: duration: "soon" is not a duration; write one like 300ms, 30s, 5m or 2h"#,
         r#"tawon.yaml:21:34: error: exec is a source; only the first task is one"#,
+        r#"tawon.yaml:22:11: error: another directive is named "twice" too"#,
         r#"tawon.yaml:24:11: error: another directive is named "twice" too"#,
     ];
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[..expected.len()], expected);
     assert!(
-        lines[13].starts_with(
+        lines[14].starts_with(
             r#"tawon.yaml:27:20: error: unknown task "flow"; did you mean "flows"? (known are exec, flows"#
         )
     );
-    assert_eq!(lines[14..], ["tawon.yaml: 14 errors"]);
+    assert_eq!(lines[15..], ["tawon.yaml: 15 errors"]);
+}
+
+#[test]
+fn every_item_of_a_list_is_told_and_a_name_that_stands_twice_beside_other_mistakes() {
+    let dir = Scratch::new("items");
+    dir.write(
+        "tawon.yaml",
+        "metrics: {quantiles: [1.5, -1], listen: [a, b]}
+probes: {listen: [c, d]}
+status: {allow: [e, f]}
+redact: [é, ü]
+bpf: {perfBufferPages: {flows: 3, exec: 5}}
+directives:
+  - {name: a, tasks: [{task: exec, config: {meta: [x, y]}}, {task: log}]}
+  - {name: a, tasks: [{task: exec}, {task: log}]}
+  - {name: b, tasks: []}
+  - {name: b, tasks: []}
+",
+    );
+    dir.write("directives.d/beside.yaml", "name: c\n---\nname: c\n");
+    let (code, text) = dir.check(&["tawon.yaml"]);
+    let places = text.lines().filter_map(|line| line.split_once(": error: ")?.0.strip_prefix("tawon.yaml:"));
+    let places = places.collect::<Vec<_>>().join(" ");
+    assert_eq!(
+        (code, places.as_str()),
+        (1, "1:23 1:28 1:42 1:45 2:19 2:22 3:18 3:21 4:10 4:13 5:32 5:41 7:52 7:55 8:12 9:22 10:12 10:22"),
+        "{text}"
+    );
+    assert!(text.contains("directives.d/beside.yaml:3:7: error: another directive is named \"c\" too\n"), "{text}");
+}
+
+#[test]
+fn a_list_of_objects_has_what_kubectl_writes_and_nothing_else() {
+    let dir = Scratch::new("kubectl");
+    let item = "- {apiVersion: tawon.mantisnet.com/v1alpha1, kind: ClusterDirective, metadata: {name: a}, spec: {tasks: [{task: exec}, {task: log}]}}";
+    for (list, expected) in [
+        (format!("items:\n{item}\nmetadata: {{resourceVersion: ''}}"), "list.yaml: ok\n"),
+        ("items: []".to_owned(), "list.yaml: ok\n"),
+        (
+            "itms: [1]".to_owned(),
+            "list.yaml:1:1: error: a List without items\nlist.yaml:3:1: error: unknown key \"itms\" in a List; did you mean \"items\"?\n",
+        ),
+        ("metadata: {}".to_owned(), "list.yaml:1:1: error: a List without items\n"),
+        ("items: 5".to_owned(), "list.yaml:3:8: error: items: expected a list, found \"5\"\n"),
+        ("items: {a: b}".to_owned(), "list.yaml:3:8: error: items: expected a list, found a map\n"),
+        ("items: [{kind: List}]".to_owned(), "list.yaml:3:9: error: an object without apiVersion\n"),
+    ] {
+        dir.write("list.yaml", &format!("apiVersion: v1\nkind: List\n{list}\n"));
+        let (_, text) = dir.check(&["list.yaml"]);
+        assert!(text.starts_with(expected), "{list}: {text}");
+    }
+    dir.write("list.yaml", &format!("apiVersion: v2\nkind: List\nitems:\n{item}\n"));
+    let (_, text) = dir.check(&["list.yaml"]);
+    assert!(text.starts_with("list.yaml:1:13: error: apiVersion: expected v1, found \"v2\"\n"), "{text}");
 }
 
 #[test]

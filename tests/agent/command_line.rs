@@ -173,6 +173,7 @@ fn the_schema_takes_what_check_takes_and_refuses_what_a_schema_can_see() {
         "directives: [{name: a, tasks: [{task: exec, config: {threads: 1}}, {task: log}]}]",
         "directives: [{name: a, tasks: [{task: exec}, {task: file}]}]",
         "directives: [{name: a, tasks: [{task: exec}, {task: file, config: {}}]}]",
+        "directives: [{name: a, tasks: [{task: exec}, {task: file, config: {path: ''}}]}]",
         "directives: [{name: a, condition: {equal: {field: pod.nam, value: x}}, tasks: [{task: exec}, {task: log}]}]",
         "directives: [{name: a, condition: {and: []}, tasks: [{task: exec}, {task: log}]}]",
         "directives: [{name: a, condition: {}, tasks: [{task: exec}, {task: log}]}]",
@@ -276,6 +277,7 @@ fn run_names_the_argument_that_is_wrong() {
             2,
             "-t flows:filtre=x: error: unknown option \"filtre\" of flows; did you mean \"filter\"?\n",
         ),
+        (&["-t", "exec", "-t", "file:path="], 2, "-t file:path=: error: option path of file is empty\n"),
         (&["-t", "flows:filter"], 2, "-t flows:filter: error: expected KEY=VALUE, found \"filter\"\n"),
         (
             &["-t", "flwos"],
