@@ -9,6 +9,7 @@ use super::directive::Now;
 use super::event_loop::{Agent, CAPTURES};
 use super::loader::Hooks;
 use super::slot::{CaptureRun, Drain, Place, Slot};
+use crate::kernel::features::{self, Features};
 use crate::kernel::load;
 use crate::metrics::runs::TaskRun;
 use crate::pipeline::{End, Pipeline};
@@ -38,17 +39,23 @@ impl Agent {
     }
 
     pub(super) fn start_capture(&mut self, slot: &mut Slot, pipeline: Pipeline, context: &task::Context, now: Now) {
-        let opened = slot.directive.tasks.first().map(|task| Capture::open(&task.options, context));
-        match opened {
-            Some(Ok(capture)) => {
+        let Some(task) = slot.directive.tasks.first() else { return };
+        match Capture::open(&task.options, context) {
+            Ok(capture) => {
                 let mut run = Box::new(CaptureRun { capture, pipeline, fds: Vec::new(), ready: Vec::new() });
                 self.register(&mut run);
                 slot.life.attached(now);
                 log::info!("directive runs directive={}", slot.directive.name);
                 slot.place = Place::Capture(run);
             }
-            Some(Err(error)) => self.fail(slot, format!("capture: {error}"), now),
-            None => {}
+            Err(mut error) => {
+                // Files need no privilege.
+                let live = task.options.text("file").is_none_or(str::is_empty);
+                let remedy = live.then(|| Features::read().remedy(&[features::NET_RAW])).flatten();
+                slot.forbidden = remedy.is_some();
+                error.extend(remedy.map(|remedy| format!("; {remedy}")));
+                self.fail(slot, format!("capture: {error}"), now);
+            }
         }
     }
 

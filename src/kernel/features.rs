@@ -62,6 +62,17 @@ impl Features {
         wanted.iter().filter(|capability| !granted(capability)).map(|capability| capability.name).collect()
     }
 
+    /// What to do about those that are missing; None where none is.
+    pub fn remedy(&self, wanted: &[Capability]) -> Option<String> {
+        let missing = self.missing(wanted);
+        (!missing.is_empty()).then(|| {
+            format!(
+                "{} missing: run as root, or grant it (securityContext.capabilities.add, setcap)",
+                missing.join(" and ")
+            )
+        })
+    }
+
     /// What keeps kernel sources from being loaded, each with the way out; empty where nothing is known to.
     pub fn obstacles(&self) -> Vec<String> {
         let mut found = Vec::new();
@@ -71,13 +82,7 @@ impl Features {
                     .to_owned(),
             );
         }
-        let missing = self.missing(&[BPF, PERFMON]);
-        if !missing.is_empty() {
-            found.push(format!(
-                "{} missing: run as root, or grant it (securityContext.capabilities.add, setcap)",
-                missing.join(" and ")
-            ));
-        }
+        found.extend(self.remedy(&[BPF, PERFMON]));
         if let Some(mode) = self.lockdown.as_deref().filter(|mode| *mode == "confidentiality") {
             found.push(format!(
                 "lockdown={mode} forbids reading kernel memory: boot without it, or with lockdown=integrity"

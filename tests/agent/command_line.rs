@@ -321,6 +321,24 @@ fn run_names_the_argument_that_is_wrong() {
 }
 
 #[test]
+fn a_capture_without_the_privilege_says_which_one_and_how_to_get_it() {
+    let tawon = |arguments: &[&str]| {
+        let output = Command::new("setpriv")
+            .args(["--bounding-set", "-net_raw", env!("CARGO_BIN_EXE_tawon"), "run", "-t"])
+            .args(arguments)
+            .output()
+            .expect("setpriv of util-linux");
+        (output.status.code(), String::from_utf8(output.stderr).expect("text"))
+    };
+    let (code, told) = tawon(&["capture:interface=lo", "--duration", "1s"]);
+    assert_eq!(code, Some(3), "{told}");
+    let last = told.lines().last().unwrap_or_default();
+    assert!(last.starts_with("tawon: capture: interface lo: ") && last.contains("CAP_NET_RAW missing: "), "{told}");
+    let (code, told) = tawon(&["capture:file=nowhere.pcap"]);
+    assert!(code == Some(4) && !told.contains("CAP_NET_RAW"), "{told}");
+}
+
+#[test]
 fn the_agent_names_what_is_wrong_and_does_not_start() {
     let dir = Scratch::new("agent-wrong");
     dir.write("tawon.yaml", "metrcs: {}\ndirectives: 7\n");
