@@ -13,8 +13,8 @@ use crate::config::files::Loaded;
 use crate::config::pipeline::{self, Origin};
 use crate::config::problem::{Place, Position};
 use crate::config::raw::{Node, Value};
-use crate::config::read::Reader;
-use crate::config::{Condition, Config, Directive, Problem, files, main_file, units, write};
+use crate::config::read::{self, Reader};
+use crate::config::{Condition, Config, Directive, Problem, files, main_file, write};
 use crate::task::{self, Stage};
 
 /// Run one temporary directive in the foreground, until its time is over or Ctrl-C.
@@ -49,7 +49,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// How long it runs, as in 300ms, 30s, 5m or 2h.
-    #[arg(long, value_name = "TIME", value_parser = positive_duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
     /// Take everything of this configuration but its directives.
     #[arg(long, value_name = "FILE")]
@@ -194,9 +194,6 @@ fn condition(text: &str, problems: &mut Vec<Problem>) -> Option<Condition> {
     condition
 }
 
-fn positive_duration(text: &str) -> Result<Duration, String> {
-    match units::duration(text)? {
-        Duration::ZERO => Err("a duration of nothing".to_owned()),
-        duration => Ok(duration),
-    }
+fn duration(text: &str) -> Result<Duration, String> {
+    read::duration(text, *pipeline::DURATIONS.start(), *pipeline::DURATIONS.end())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::condition::{Condition, Field, Pattern};
@@ -42,9 +43,8 @@ pub fn body(reader: &mut Reader, map: Map<'_>, name: Option<String>, origin: Ori
     let enabled = map.find("enabled").map_or(Some(true), |node| reader.flag(node, "enabled"));
     let start_at = map.find("startAt").and_then(|node| reader.time(node, "startAt"));
     let stop_at = map.find("stopAt").and_then(|node| reader.time(node, "stopAt"));
-    let longest = Duration::from_secs(10 * 365 * 86_400);
-    let duration =
-        map.find("duration").and_then(|node| reader.duration(node, "duration", Duration::from_millis(1), longest));
+    let (shortest, longest) = (*DURATIONS.start(), *DURATIONS.end());
+    let duration = map.find("duration").and_then(|node| reader.duration(node, "duration", shortest, longest));
     if let (Some(start), Some(stop), Some(node)) = (start_at, stop_at, map.find("stopAt"))
         && stop <= start
     {
@@ -300,6 +300,8 @@ fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }
 
+/// How long a directive may run; 10 years at most.
+pub const DURATIONS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10 * 365 * 86_400);
 /// What a Directive object of a namespace may not use: it would reach beyond the namespace.
 const CLUSTER_TASKS: &[&str] = &["capture", "resetconn", "file", "pcap", "log", "metrics"];
 const DEPTH: usize = 32;

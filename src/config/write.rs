@@ -30,7 +30,14 @@ pub fn directive(directive: &Directive) -> String {
     }
     set("tasks", Yaml::Sequence(directive.tasks.iter().map(task).collect()));
     // Strings, lists and maps of strings always can be written.
-    serde_yaml::to_string(&map).unwrap_or_default()
+    let text = serde_yaml::to_string(&map).unwrap_or_default();
+    if !text.contains(SEPARATORS) {
+        return text;
+    }
+    // Line breaks to YAML 1.1, by which it is written, and none to 1.2, by which it is read: as JSON, which
+    // is YAML too, with their escapes.
+    let text = serde_json::to_string_pretty(&map).unwrap_or_default();
+    SEPARATORS.iter().fold(text, |text, &c| text.replace(c, &format!("\\u{:04x}", u32::from(c)))) + "\n"
 }
 
 fn task(task: &TaskConfig) -> Yaml {
@@ -74,4 +81,36 @@ fn condition_value(condition: &Condition) -> Yaml {
         Condition::Not(inner) => ("not", condition_value(inner)),
     };
     Mapping::from_iter([(key.into(), value)]).into()
+}
+
+/// LINE SEPARATOR and PARAGRAPH SEPARATOR.
+const SEPARATORS: [char; 2] = ['\u{2028}', '\u{2029}'];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::condition::Field;
+    use crate::config::read::Reader;
+    use crate::config::{pipeline, raw};
+
+    fn read(text: &str) -> Option<Directive> {
+        let mut reader = Reader::new("f".into());
+        let documents = raw::parse(text, &"f".into(), &mut reader.problems)?;
+        let directive = pipeline::directive(&mut reader, documents.first()?);
+        directive.filter(|_| reader.problems.is_empty() && documents.len() == 1)
+    }
+
+    #[test]
+    fn texts_of_all_characters_come_back_as_they_were() {
+        let plain = read("{name: a, tasks: [{task: exec}, {task: log}]}").expect("a directive");
+        let ranges = [1..0x180, 0x2000..0x2070, 0xd7f0..0xe010, 0xfef0..0xff10, 0xfff0..0x1_0010];
+        for c in ranges.into_iter().flatten().filter_map(char::from_u32) {
+            for value in ["{c}", "a{c}b", "{c} a", "a {c}", "{c}{c}\n", "{c}\u{2028}{c}", " \u{2029}\n{c}"] {
+                let value = value.replace("{c}", &c.to_string());
+                let condition = Some(Condition::Equal(Field::Exe, value.clone()));
+                let wanted = Directive { condition, ..plain.clone() };
+                assert_eq!(read(&directive(&wanted)), Some(wanted), "{value:?}");
+            }
+        }
+    }
 }

@@ -305,6 +305,16 @@ fn run_names_the_argument_that_is_wrong() {
             2,
             "error: invalid value '30' for '--duration <TIME>': \"30\" is not a duration",
         ),
+        (
+            &["-t", "exec", "--duration", "100000h", "--print"],
+            2,
+            "error: invalid value '100000h' for '--duration <TIME>': 100000h is not from 1ms to 87600h",
+        ),
+        (
+            &["-t", "exec", "--duration", "0s"],
+            2,
+            "error: invalid value '0s' for '--duration <TIME>': 0s is not from 1ms to 87600h",
+        ),
         (&[], 2, "error: the following required arguments were not provided"),
         (&["-f", "two.yaml"], 1, "two.yaml: error: holds 2 directives; run takes one\n"),
         (&["-f", "none.yaml"], 1, "none.yaml: error: cannot be read: No such file"),
