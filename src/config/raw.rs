@@ -90,10 +90,16 @@ pub fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Vec<Rc<Node>>> {
 pub fn parse(text: &str, file: &Arc<str>, problems: &mut Vec<Problem>) -> Option<Vec<Rc<Node>>> {
     let mut builder =
         Builder { file, problems, anchors: HashMap::new(), open: Vec::new(), documents: Vec::new(), nodes: 0 };
-    for event in Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)) {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    for event in Parser::new_from_str(text) {
         let result = match event {
             Ok((event, span)) => builder.event(event, position(span.start)),
-            Err(error) => Err((position(*error.marker()), format!("not YAML: {}", error.info()))),
+            Err(error) => {
+                let at = position(*error.marker());
+                let of_tab = error.info().split(' ').any(|word| matches!(word, "tab" | "tabs"));
+                let at = if of_tab { tab(text, at).unwrap_or(at) } else { at };
+                Err((at, format!("not YAML: {}", error.info())))
+            }
         };
         if let Err((at, message)) = result {
             builder.problem(at, message);
@@ -283,6 +289,22 @@ fn position(marker: Marker) -> Position {
     Position { line: marker.line() as u32, column: marker.col() as u32 + 1 }
 }
 
+/// The tab that an error is about: the parser may tell where the value before it begins, or what stands behind it.
+fn tab(text: &str, told: Position) -> Option<Position> {
+    // YAML 1.2 section 5.4: a carriage return alone ends a line too.
+    let text = text.replace("\r\n", "\n");
+    let mut lines = text.split(['\n', '\r']).zip(1..).skip(told.line.saturating_sub(1) as usize);
+    let (first, _) = lines.next()?;
+    if let Some((_, column)) = first.chars().zip(1..=told.column).filter(|(c, _)| *c == '\t').last() {
+        return Some(Position { line: told.line, column });
+    }
+    lines.find_map(|(text, line)| {
+        let (_, column) =
+            text.chars().zip(1..).take_while(|(c, _)| matches!(c, ' ' | '\t')).find(|(c, _)| *c == '\t')?;
+        Some(Position { line, column })
+    })
+}
+
 /// A ConfigMap holds no more than this either.
 const SIZE: u64 = 1 << 20;
 /// Conditions nest 32 deep, two levels each.
@@ -354,7 +376,13 @@ mod tests {
         for (text, start) in [
             ("a: [1, 2\nb: 3\n", "f:2:"),
             ("a: b: c\n", "f:1:"),
-            ("a:\n\t- b\n", "f:2:"),
+            ("a:\n\t- b\n", "f:2:1:"),
+            ("a: x\n\tb: {}\n", "f:2:1:"),
+            ("a: x\nb: y\n\tc: {}\n", "f:3:1:"),
+            ("a: b\tc\n\n\td: {}\n", "f:3:1:"),
+            ("a: \"x\n\ty\"\n", "f:2:1:"),
+            ("z: x\ra: x\r\n\r\n\tb: {}\r\n", "f:4:1:"),
+            ("a: |\n\tx\n", "f:2:1:"),
             ("\"abc\n", "f:"),
             ("a: *nowhere\n", "f:1:4"),
             ("%YAML 9\n", "f:"),
