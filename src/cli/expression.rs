@@ -249,7 +249,7 @@ mod tests {
             ("process.name='a", "14: a value without a closing '"),
             ("é=1", "1: expected field=value"),
             ("process.nam=x", "--if:1:1: field: unknown field \"process.nam\"; did you mean \"process.name\"?"),
-            ("process.uid=root", "--if:1:13: value: process.uid is a number; \"root\" is not"),
+            ("process.uid=root", "--if:1:13: value: process.uid is a number from 0 to 4294967295; \"root\" is not"),
             ("process.name~[", "--if:1:14: regex: \"[\" is not a regular expression"),
         ] {
             let error = condition(text).expect_err(text);

@@ -121,7 +121,8 @@ impl Field {
         match self {
             Field::Pid | Field::Uid => match units::digits(value).filter(|&number| number <= u64::from(u32::MAX)) {
                 Some(number) if number.to_string() == value => Ok(()),
-                _ => Err(format!("{} is a number; {value:?} is not", self.name())),
+                Some(number) => Err(format!("{} is written {number}, not {value:?}", self.name())),
+                None => Err(format!("{} is a number from 0 to {}; {value:?} is not", self.name(), u32::MAX)),
             },
             Field::Name if value.len() > COMM => {
                 Err(format!("process.name is at most {COMM} bytes long (the kernel cuts it); {value:?} never matches"))

@@ -163,13 +163,18 @@ pub fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration, St
     }
 }
 
-/// RFC 3339, with a zone, after 1970.
+/// RFC 3339, with a zone, within what nanoseconds since 1970 can tell in 64 bits.
 pub fn time(text: &str) -> Result<Timestamp, String> {
-    text.parse::<jiff::Timestamp>()
-        .ok()
-        .and_then(|time| u64::try_from(time.as_nanosecond()).ok())
-        .map(Timestamp)
-        .ok_or_else(|| format!("{text:?} is not a time; write one like 2026-11-22T16:00:00Z"))
+    let time = text.parse::<jiff::Timestamp>().ok();
+    if let Some(nanos) = time.and_then(|time| u64::try_from(time.as_nanosecond()).ok()) {
+        return Ok(Timestamp(nanos));
+    }
+    // jiff's own range ends a day before the last year does.
+    let pieces = jiff::fmt::temporal::Pieces::parse(text).ok();
+    Err(match pieces.is_some_and(|pieces| pieces.time().is_some() && pieces.offset().is_some()) {
+        true => format!("{text} is not from {} to {}", Timestamp(0), Timestamp(u64::MAX)),
+        false => format!("{text:?} is not a time; write one like 2026-11-22T16:00:00Z"),
+    })
 }
 
 #[cfg(test)]
@@ -183,5 +188,17 @@ mod tests {
         for text in ["", "now", "2026-11-22", "2026-11-22T16:00:00", "1969-12-31T00:00:00Z", "2026-13-01T00:00:00Z"] {
             assert!(time(text).is_err(), "{text}");
         }
+        let last = "2554-07-21T23:34:33.709551615Z";
+        assert_eq!(time(last), Ok(Timestamp(u64::MAX)));
+        for text in
+            ["1969-12-31T23:59:59Z", "2554-07-21T23:34:34Z", "9999-12-31T00:00:00Z", "9999-12-31T23:59:59+01:00"]
+        {
+            let range = format!("{text} is not from 1970-01-01T00:00:00.000000000Z to {last}");
+            assert_eq!(time(text), Err(range));
+        }
+        assert_eq!(
+            time("2026-13-01T00:00:00Z"),
+            Err("\"2026-13-01T00:00:00Z\" is not a time; write one like 2026-11-22T16:00:00Z".to_owned())
+        );
     }
 }

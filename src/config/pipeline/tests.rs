@@ -248,7 +248,11 @@ fn wrong_conditions_are_named_with_their_place() {
         ),
         ("{equal: {field: process.pid, value: x}}".to_owned(), "f:1:49: value: process.pid is a number"),
         ("{equal: {field: process.uid, value: -1}}".to_owned(), "process.uid is a number"),
-        ("{equal: {field: process.uid, value: 007}}".to_owned(), "process.uid is a number"),
+        ("{equal: {field: process.uid, value: 007}}".to_owned(), "process.uid is written 7, not \"007\""),
+        (
+            "{equal: {field: process.pid, value: 4294967296}}".to_owned(),
+            "process.pid is a number from 0 to 4294967295; \"4294967296\" is not",
+        ),
         ("{equal: {field: process.name, value: sixteen-bytes-xx}}".to_owned(), "at most 15 bytes long"),
         ("{equal: {field: pod.name, value: \"\"}}".to_owned(), "pod.name is never empty"),
         (
