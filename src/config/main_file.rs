@@ -1,6 +1,7 @@
 //! The main file: from its tree to a `Config`, all or nothing.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::keys::{self, Key, Shape, names};
@@ -30,6 +31,7 @@ pub fn config(reader: &mut Reader, node: &Node, tawon_id: &str) -> (Config, Vec<
     if let Some(map) = subsection(reader, map, "probes") {
         set(&mut config.probes.listen, map, "listen", |node| listen(reader, node, "probes.listen"));
     }
+    collisions(reader, map, &config);
     if let Some(map) = subsection(reader, map, "bpf") {
         let bpf = &mut config.bpf;
         set(&mut bpf.perf_buffer_pages, map, "perfBufferPages", |node| perf_buffer_pages(reader, node));
@@ -153,6 +155,31 @@ fn listen(reader: &mut Reader, node: &Node, what: &str) -> Option<Vec<Listen>> {
         addresses.push(address);
     }
     Some(addresses)
+}
+
+/// Addresses of which one could not be bound beside the other. Those that are the same share a socket.
+fn collisions(reader: &mut Reader, map: Map<'_>, config: &Config) {
+    let mut before: Vec<(&str, Listen, Option<Position>)> = Vec::new();
+    for (section, default) in [("metrics", &config.metrics.listen), ("probes", &config.probes.listen)] {
+        let written = map.find(section).and_then(|node| node.find("listen")).filter(|node| !node.is_null());
+        let items = match written.map(|node| &node.value) {
+            Some(Raw::List(items)) => items.as_slice(),
+            _ => written.map(std::slice::from_ref).unwrap_or_default(),
+        };
+        let read = |node: &Rc<Node>| Some((node.text()?.parse().ok()?, Some(node.at)));
+        let items = items.iter().take(MOST_LISTENERS).filter_map(read);
+        let default = default.iter().map(|address| (*address, None));
+        let here: Vec<_> = if written.is_some() { items.collect() } else { default.collect() };
+        for (address, at) in here {
+            if let Some((of, other, before)) = before.iter().find(|(_, other, _)| address.collides(*other))
+                && let Some(at) = at.or(*before)
+            {
+                let message = format!("{section}.listen: {address} cannot be bound beside {other} of {of}.listen");
+                reader.problem(at, message);
+            }
+            before.push((section, address, at));
+        }
+    }
 }
 
 fn path(text: &str) -> Result<String, String> {
@@ -356,6 +383,9 @@ directives: []
         assert_eq!(config.status.allow.len(), 2);
         assert_eq!(read("bpf: {perfBufferPages: 128}").unwrap().bpf.perf_buffer_pages.of("flows"), Some(128));
         assert!(read("metrics: {listen: [], quantiles: []}").unwrap().metrics.listen.is_empty());
+        for right in ["['0.0.0.0:8081', '[::1]:1'], path: /m}\nprobes: {listen: '[::]:8081'", "':8081'"] {
+            assert!(read(&format!("metrics: {{listen: {right}}}")).is_ok(), "{right}");
+        }
     }
 
     #[test]
@@ -377,6 +407,18 @@ directives: []
             ("metrics: {listen: 9990}", "f:1:19: metrics.listen: \"9990\" is not an address to listen on"),
             ("metrics: {listen: {}}", "f:1:19: metrics.listen: expected a list, found a map"),
             ("metrics: {listen: [':1', ':1']}", "f:1:26: metrics.listen: :1 stands twice"),
+            (
+                "metrics: {listen: ':23066'}\nprobes: {listen: '127.0.0.1:23066'}",
+                "f:2:18: probes.listen: 127.0.0.1:23066 cannot be bound beside :23066 of metrics.listen",
+            ),
+            (
+                "metrics: {listen: ['[::]:1', '[::1]:1']}",
+                "f:1:30: metrics.listen: [::1]:1 cannot be bound beside [::]:1 of metrics.listen",
+            ),
+            (
+                "metrics: {listen: '127.0.0.1:8081'}",
+                "f:1:19: probes.listen: :8081 cannot be bound beside 127.0.0.1:8081 of metrics.listen",
+            ),
             ("metrics: {path: metrics}", "f:1:17: metrics.path: \"metrics\" is not a path like /metrics"),
             ("metrics: {path: /healthz}", "is served for something else"),
             ("metrics: {prefix: 9a}", "\"9a\" is not a prefix"),

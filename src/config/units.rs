@@ -80,6 +80,20 @@ impl Listen {
         [Some(first), second].into_iter().flatten()
     }
 
+    /// Whether one keeps the other from being bound, and is not the same. Only `:PORT` is of both families.
+    pub fn collides(self, other: Listen) -> bool {
+        let everywhere = |one: SocketAddr, other: SocketAddr| {
+            one.is_ipv4() == other.is_ipv4() && (one.ip().is_unspecified() || other.ip().is_unspecified())
+        };
+        self.port() == other.port()
+            && self.port() != 0
+            && self != other
+            && match (self, other) {
+                (Listen::One(one), Listen::One(other)) => everywhere(one, other),
+                _ => true,
+            }
+    }
+
     pub fn port(self) -> u16 {
         match self {
             Listen::All(port) => port,
@@ -145,7 +159,15 @@ impl FromStr for Network {
         if length > bits {
             return Err(format!("{text:?}: a network of this family has at most {bits} leading bits"));
         }
-        let network = Network { addr, length: length as u8 };
+        // Peers and flows are looked at as what they are, IPv4.
+        let (addr, counted) = match addr {
+            IpAddr::V6(mapped) if length >= MAPPED => match mapped.to_ipv4_mapped() {
+                Some(addr) => (addr.into(), length - MAPPED),
+                None => (addr, length),
+            },
+            addr => (addr, length),
+        };
+        let network = Network { addr, length: counted as u8 };
         let host_bits = match addr {
             IpAddr::V4(addr) => u128::from(addr.to_bits()) & !mask(network.length, 32) & u128::from(u32::MAX),
             IpAddr::V6(addr) => addr.to_bits() & !mask(network.length, 128),
@@ -162,6 +184,9 @@ impl fmt::Display for Network {
         write!(f, "{}/{}", self.addr, self.length)
     }
 }
+
+/// Leading bits of ::ffff:0:0/96, RFC 4291 section 2.5.5.2.
+const MAPPED: u64 = 96;
 
 /// The leading `length` bits of `width` set.
 fn mask(length: u8, width: u8) -> u128 {
@@ -231,6 +256,36 @@ mod tests {
     }
 
     #[test]
+    fn addresses_collide_where_one_covers_the_other_and_families_do_not() {
+        let collide = |one: &str, other: &str| {
+            let (one, other): (Listen, Listen) = (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(one.collides(other), other.collides(one));
+            one.collides(other)
+        };
+        for (one, other) in [
+            (":5", "127.0.0.1:5"),
+            (":5", "[::1]:5"),
+            (":5", "0.0.0.0:5"),
+            (":5", "[::]:5"),
+            ("0.0.0.0:5", "127.0.0.1:5"),
+            ("[::]:5", "[::1]:5"),
+        ] {
+            assert!(collide(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            (":5", ":5"),
+            (":5", ":6"),
+            (":5", "127.0.0.1:6"),
+            ("0.0.0.0:5", "[::]:5"),
+            ("0.0.0.0:5", "[::1]:5"),
+            ("127.0.0.1:5", "127.0.0.2:5"),
+            (":0", "127.0.0.1:0"),
+        ] {
+            assert!(!collide(one, other), "{one} {other}");
+        }
+    }
+
+    #[test]
     fn networks_contain_what_shares_their_leading_bits() {
         let inside = |net: &str, addr: &str| net.parse::<Network>().unwrap().contains(addr.parse().unwrap());
         assert!(inside("10.0.0.0/8", "10.255.0.1"));
@@ -243,6 +298,13 @@ mod tests {
         assert!(!inside("fd00::/8", "fe00::1"));
         assert!(inside("192.0.2.7", "192.0.2.7"));
         assert!(!inside("192.0.2.7", "192.0.2.6"));
+        assert!(inside("::ffff:10.203.7.0/120", "10.203.7.9"));
+        assert!(inside("::ffff:10.203.7.0/120", "::ffff:10.203.7.9"));
+        assert!(!inside("::ffff:10.203.7.0/120", "10.203.8.9"));
+        assert!(inside("::ffff:0:0/96", "192.0.2.7") && !inside("::ffff:0:0/96", "::1"));
+        assert_eq!("::ffff:192.0.2.7".parse::<Network>(), "192.0.2.7".parse());
+        assert!("::ffff:10.0.0.1/120".parse::<Network>().unwrap_err().contains("bits set behind the first 120"));
+        assert!("::ffff:0:0/95".parse::<Network>().unwrap_err().contains("bits set behind the first 95"));
         for text in ["", "10.0.0.0/33", "::/129", "10.0.0.1/8", "x/8", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/8/8"] {
             assert!(text.parse::<Network>().is_err(), "{text}");
         }
