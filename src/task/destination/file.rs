@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::lines::Lines;
-use super::rotate::{Rotating, Settings};
+use super::rotate::{MOST_FILES, Rotating, Settings};
 use super::stream::{Fifo, Stream};
 use super::writer::{Output, Sink};
 use super::{MAX_QUEUE, max_queue};
@@ -26,7 +26,12 @@ pub static SPEC: Spec = Spec {
             default: "100Mi",
             help: "Size at which the file is rotated to PATH.1, PATH.1 to PATH.2 and so on.",
         },
-        Opt { name: "maxFiles", ty: Type::Count { min: 1, max: 1000 }, default: "5", help: "Rotated files to keep." },
+        Opt {
+            name: "maxFiles",
+            ty: Type::Count { min: 1, max: MOST_FILES },
+            default: "5",
+            help: "Rotated files to keep.",
+        },
         Opt { name: "compress", ty: Type::Bool, default: "true", help: "Gzip rotated files: PATH.1.gz." },
         MAX_QUEUE,
     ],
@@ -72,15 +77,24 @@ fn output(path: &Path, settings: Arc<Mutex<Settings>>) -> io::Result<Box<dyn Out
     }
 }
 
-/// The path by which a file is known, however it was written; the file itself need not be there.
+/// The path by which a file is known, however it was written; the file itself need not be there. A link is
+/// followed, to where its file would be made: a rotation would take the link's place.
 fn canonical(path: &Path) -> io::Result<PathBuf> {
-    match fs::canonicalize(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        found => return found,
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        match fs::canonicalize(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            found => return found,
+        }
+        let name = path.file_name().ok_or(io::ErrorKind::NotFound)?;
+        let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = fs::canonicalize(directory)?;
+        match fs::read_link(directory.join(name)) {
+            Ok(target) => path = directory.join(target),
+            Err(_) => return Ok(directory.join(name)),
+        }
     }
-    let name = path.file_name().ok_or(io::ErrorKind::NotFound)?;
-    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok(fs::canonicalize(directory)?.join(name))
+    Err(io::Error::from_raw_os_error(libc::ELOOP))
 }
 
 /// The settings of a file that is written already, set anew, or new ones.
@@ -96,4 +110,6 @@ fn shared(key: &str, settings: Settings) -> Arc<Mutex<Settings>> {
     settings
 }
 
+/// path_resolution(7) follows as many.
+const LINKS: usize = 40;
 static FILES: Mutex<Vec<(String, Weak<Mutex<Settings>>)>> = Mutex::new(Vec::new());

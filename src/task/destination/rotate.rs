@@ -31,6 +31,8 @@ pub(super) struct Rotating {
     settings: Arc<Mutex<Settings>>,
     open: Option<Open>,
     compressor: Option<JoinHandle<()>>,
+    /// No rotated file has a greater number.
+    highest: u64,
 }
 
 struct Open {
@@ -46,7 +48,7 @@ impl Rotating {
     /// Opens or creates the file, to be appended to.
     pub fn open(path: PathBuf, settings: Arc<Mutex<Settings>>) -> io::Result<Rotating> {
         let open = Some(Open::new(&path)?);
-        let mut rotating = Rotating { path, settings, open, compressor: None };
+        let mut rotating = Rotating { path, settings, open, compressor: None, highest: MOST_FILES };
         // What an earlier process was about to compress when it ended.
         let _ = fs::remove_file(rotating.numbered(1, HALF));
         let first = rotating.numbered(1, "");
@@ -95,6 +97,19 @@ impl Rotating {
         Ok(())
     }
 
+    /// Removes what was kept while more files were to be kept than now.
+    fn keep(&mut self, max_files: u64) {
+        for number in max_files + 1..=self.highest {
+            for suffix in ["", GZIPPED] {
+                let rotated = self.numbered(number, suffix);
+                if let Err(error) = missing_is_fine(fs::remove_file(&rotated)) {
+                    log::warn!("rotated file is not removed path={} error={error}", rotated.display());
+                }
+            }
+        }
+        self.highest = max_files;
+    }
+
     /// Gzips a rotated file beside the writing; where that fails it stays as it is.
     fn compress(&mut self, plain: PathBuf) {
         let (half, whole) = (self.numbered(1, HALF), self.numbered(1, GZIPPED));
@@ -119,7 +134,10 @@ impl Rotating {
 
 impl Output for Rotating {
     fn write(&mut self, lines: &[u8]) -> Progress {
-        let max_size = self.settings().max_size;
+        let Settings { max_size, max_files, .. } = self.settings();
+        if max_files != self.highest {
+            self.keep(max_files);
+        }
         let mut written = 0;
         while let Some(rest) = lines.get(written..).filter(|rest| !rest.is_empty()) {
             let failed = |written, error| Progress { written, skipped: 0, step: Step::Failed(error) };
@@ -229,6 +247,8 @@ fn missing_is_fine(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// Of `Settings::max_files`.
+pub(super) const MOST_FILES: u64 = 1000;
 const GZIPPED: &str = ".gz";
 /// A gzip file that is not whole yet.
 const HALF: &str = ".gz.part";

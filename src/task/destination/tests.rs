@@ -1,6 +1,8 @@
 //! Records through the writer's thread to real files, pipes and devices: each arrives whole or is
 //! counted as dropped.
 
+mod rotation;
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -105,82 +107,6 @@ fn files_that_come_and_go_are_counted_together_once_there_were_many() {
     assert_eq!(records.get_metric().len(), 2, "written and dropped of `other`");
     let records = many.metrics.counters("tawon_sink_records_total");
     assert_eq!(records.with_label_values(&["other", "written"]).get(), 20);
-}
-
-#[test]
-fn a_file_is_rotated_at_its_size_and_the_oldest_goes() {
-    for compress in [false, true] {
-        let dir = Dir::new(if compress { "gzip" } else { "plain" });
-        let path = dir.0.join("records");
-        let options =
-            [("maxSize", Value::Size(16 << 10)), ("maxFiles", Value::Count(3)), ("compress", Value::Bool(compress))];
-        let mut pipeline = to_file(&path, &options, &context("a"));
-        emit(&mut pipeline, 0..2_000);
-        finish(&mut pipeline);
-        assert_eq!(counts(&pipeline), (2_000, 0));
-        drop(pipeline);
-        let suffix = if compress { ".gz" } else { "" };
-        let wanted: Vec<String> = [3, 2, 1].iter().map(|at| format!("records.{at}{suffix}")).collect();
-        until(|| wanted.iter().all(|name| dir.0.join(name).exists()) && dir.names().len() == 4);
-        let mut got = Vec::new();
-        for name in wanted.iter().map(String::as_str).chain(["records"]) {
-            let mut bytes = fs::read(dir.0.join(name)).unwrap();
-            if name.ends_with(".gz") {
-                let packed = std::mem::take(&mut bytes);
-                flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut bytes).unwrap();
-            }
-            assert!(bytes.len() <= 16 << 10 && !bytes.is_empty(), "{name}: {}", bytes.len());
-            got.extend(ids(&bytes));
-        }
-        let first = got[0];
-        assert!(first > 0 && first < 1_800);
-        assert_eq!(got, (first..2_000).collect::<Vec<_>>(), "the newest, without a hole");
-    }
-}
-
-#[test]
-fn a_record_larger_than_the_file_may_be_has_a_file_to_itself() {
-    let dir = Dir::new("large");
-    let path = dir.0.join("records");
-    let options = [("maxSize", Value::Size(4096)), ("compress", Value::Bool(false))];
-    let mut pipeline = to_file(&path, &options, &context("a"));
-    emit(&mut pipeline, 0..1);
-    let large = Said(Box::leak("x".repeat(9_000).into_boxed_str()));
-    pipeline.event(&Event::new(Timestamp(1), Instant(1), &large));
-    emit(&mut pipeline, 2..3);
-    finish(&mut pipeline);
-    assert_eq!(ids(&fs::read(dir.0.join("records.2")).unwrap()), [0]);
-    assert!(fs::read(dir.0.join("records.1")).unwrap().len() > 9_000);
-    assert_eq!(ids(&fs::read(&path).unwrap()), [2]);
-}
-
-#[test]
-fn a_file_that_was_moved_or_removed_is_opened_anew() {
-    let dir = Dir::new("moved");
-    let path = dir.0.join("records");
-    let mut pipeline = to_file(&path, &[], &context("a"));
-    emit(&mut pipeline, 0..10);
-    flush(&mut pipeline);
-    fs::rename(&path, dir.0.join("aside")).unwrap();
-    emit(&mut pipeline, 10..20);
-    flush(&mut pipeline);
-    fs::remove_file(&path).unwrap();
-    emit(&mut pipeline, 20..30);
-    finish(&mut pipeline);
-    assert_eq!(ids(&fs::read(dir.0.join("aside")).unwrap()), (0..10).collect::<Vec<_>>());
-    assert_eq!(ids(&fs::read(&path).unwrap()), (20..30).collect::<Vec<_>>());
-}
-
-#[test]
-fn what_a_crash_left_half_stays_a_line_of_its_own() {
-    let dir = Dir::new("crash");
-    let path = dir.0.join("records");
-    fs::write(&path, "{\"half").unwrap();
-    let mut pipeline = to_file(&path, &[], &context("a"));
-    emit(&mut pipeline, 0..3);
-    finish(&mut pipeline);
-    let text = fs::read_to_string(&path).unwrap();
-    assert_eq!(ids(text.strip_prefix("{\"half\n").unwrap().as_bytes()), [0, 1, 2]);
 }
 
 #[test]
