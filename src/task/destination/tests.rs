@@ -5,10 +5,13 @@ mod rotation;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant as Clock};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::envelope::tests::{Said, context};
 use super::lines::Lines;
@@ -202,11 +205,17 @@ fn a_pipe_waits_for_its_reader_and_each_reader_begins_with_a_whole_line() {
 #[test]
 fn a_closed_pipe_ends_the_task_and_what_comes_after_is_dropped() {
     let (reader, writer) = std::io::pipe().unwrap();
-    let mut pipeline = through("closed", File::from(std::os::fd::OwnedFd::from(writer)), 1 << 20);
+    let ours = writer.try_clone().unwrap();
+    let mut pipeline = through("closed", File::from(OwnedFd::from(writer)), 1 << 20);
     emit(&mut pipeline, 0..10);
     flush(&mut pipeline);
     assert!(!pipeline.finished());
     drop(reader);
+    // Another test may be starting a program, which has the reader until it is that program.
+    until(|| {
+        let mut pipe = [PollFd::new(ours.as_fd(), PollFlags::empty())];
+        poll(&mut pipe, PollTimeout::ZERO) == Ok(1) && pipe[0].revents() == Some(PollFlags::POLLERR)
+    });
     emit(&mut pipeline, 10..20);
     flush(&mut pipeline);
     assert!(pipeline.finished());
@@ -219,7 +228,7 @@ fn a_closed_pipe_ends_the_task_and_what_comes_after_is_dropped() {
 fn a_reader_that_stands_still_costs_records_but_never_the_loop_or_memory() {
     let (mut reader, writer) = std::io::pipe().unwrap();
     let limit = 256 << 10;
-    let mut pipeline = through("still", File::from(std::os::fd::OwnedFd::from(writer)), limit);
+    let mut pipeline = through("still", File::from(OwnedFd::from(writer)), limit);
     emit(&mut pipeline, 0..20_000);
     pipeline.tick(Instant(u64::MAX));
     assert!(pipeline.congested() && !pipeline.drained());
@@ -244,7 +253,7 @@ fn what_no_reader_takes_is_dropped_when_it_is_given_up_and_nothing_stays_behind(
     let path = dir.0.join("pipe");
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
     let (mut reader, writer) = std::io::pipe().unwrap();
-    let writer = File::from(std::os::fd::OwnedFd::from(writer));
+    let writer = File::from(OwnedFd::from(writer));
     let of_fifo = context("a");
     let of_pipe = context("a");
     let sink = Sink::open("abandoned", 8 << 20, &of_pipe.metrics, || Ok(Box::new(Stream::new(writer)))).unwrap();
@@ -300,7 +309,7 @@ fn what_follows_a_line_whose_rest_was_given_up_is_a_line_of_its_own() {
 #[test]
 fn a_source_that_pauses_while_congested_loses_nothing() {
     let (mut reader, writer) = std::io::pipe().unwrap();
-    let mut pipeline = through("paused", File::from(std::os::fd::OwnedFd::from(writer)), 256 << 10);
+    let mut pipeline = through("paused", File::from(OwnedFd::from(writer)), 256 << 10);
     let got = std::thread::spawn(move || {
         let (mut got, mut buffer) = (Vec::new(), [0; 8192]);
         loop {
@@ -330,8 +339,8 @@ fn a_source_that_pauses_while_congested_loses_nothing() {
 #[test]
 fn a_pipe_that_does_not_block_is_written_whole() {
     let (writer, reader) = mio::unix::pipe::new().unwrap();
-    let mut pipeline = through("nonblocking", File::from(std::os::fd::OwnedFd::from(writer)), 8 << 20);
-    let mut reader = File::from(std::os::fd::OwnedFd::from(reader));
+    let mut pipeline = through("nonblocking", File::from(OwnedFd::from(writer)), 8 << 20);
+    let mut reader = File::from(OwnedFd::from(reader));
     emit(&mut pipeline, 0..3_000);
     let mut got = Vec::new();
     finish_while(&mut pipeline, || {
