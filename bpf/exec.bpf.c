@@ -134,15 +134,29 @@ int BPF_PROG(tawon_newtask_again, struct task_struct *child, __u64 clone_flags)
 	return tawon_left_out(ctx, COPIED_NEWTASK, 0) ? newtask(ctx, child) : 0;
 }
 
+/* The end of a path that is whole: the root directory, by the name that it has itself. */
+static __always_inline __u64 put_root(struct scratch *to)
+{
+	__u64 at = to->at;
+
+	barrier_var(at);
+	if (at > TAWON_EXEC_DATA - 256)
+		return at;
+	to->data[at] = '/';
+	to->data[at + 1] = 0;
+	return at + 2;
+}
+
 /* Components of a path, innermost first, each ended by a zero byte, behind `at`; returns where they
- * end. Stops at the process's root, at the top of the mounts, at 24 steps or at `limit`. Where the loop
- * has got to is kept in memory: in a register its range would differ on every way through the loop, and
- * before 6.4 the verifier follows each of them beyond its million instructions. */
+ * end. Goes up to the process's root or, where it is outside of that, to the top of the mounts, and puts a
+ * slash there; stops below it after 24 steps or at `limit`. Where the loop has got to is kept in memory: in
+ * a register its range would differ on every way through the loop, and before 6.4 the verifier follows
+ * each of them beyond its million instructions. */
 static __noinline __u64 put_path(struct scratch *to, __u64 at, const struct path *path, struct fs_struct *fs)
 {
 	struct dentry *dentry = BPF_CORE_READ(path, dentry), *root = BPF_CORE_READ(fs, root.dentry);
 	struct vfsmount *vfs = BPF_CORE_READ(path, mnt), *root_vfs = BPF_CORE_READ(fs, root.mnt);
-	__u64 limit = at + TAWON_EXE_MAX - 256;
+	__u64 limit = at + TAWON_EXE_MAX - 256 - 2;
 	int step;
 
 	to->at = at;
@@ -151,8 +165,10 @@ static __noinline __u64 put_path(struct scratch *to, __u64 at, const struct path
 		struct dentry *parent;
 		long len;
 
-		if (!dentry || !vfs || (dentry == root && vfs == root_vfs))
+		if (!dentry || !vfs)
 			break;
+		if (dentry == root && vfs == root_vfs)
+			return put_root(to);
 		parent = BPF_CORE_READ(dentry, d_parent);
 		if (dentry == BPF_CORE_READ(vfs, mnt_root)) {
 			struct mount *above = BPF_CORE_READ(mount, mnt_parent);
@@ -164,7 +180,7 @@ static __noinline __u64 put_path(struct scratch *to, __u64 at, const struct path
 			}
 			/* An anonymous file (memfd) is the root of its own mount and has a name. */
 			if (step)
-				break;
+				return put_root(to);
 		}
 		at = to->at;
 		barrier_var(at);
@@ -175,7 +191,7 @@ static __noinline __u64 put_path(struct scratch *to, __u64 at, const struct path
 			break;
 		to->at = at + len;
 		if (parent == dentry)
-			break;
+			return put_root(to);
 		dentry = parent;
 	}
 	return to->at;

@@ -296,6 +296,29 @@ fn a_script_is_its_interpreter_with_the_script_as_argument() {
 }
 
 #[test]
+fn a_working_directory_that_is_the_root_is_told_of_as_a_slash() {
+    let directory = directory("root");
+    let name = worker::name("tr");
+    let program = alias(&directory, &name, Path::new("/bin/true"));
+    let root = directory.join("root");
+    std::fs::create_dir(&root).unwrap();
+    let mut worker = Worker::start(&worker::name("trw"), &["chroot-execs", root.to_str().unwrap(), &name]);
+    let agent = Agent::start(&directive(&name, "meta: all"));
+    assert!(Command::new(&program).arg0("true").current_dir("/").status().unwrap().success());
+    worker.go();
+    worker.end();
+    agent.until("both ends", |records| count(records, "ended") == 2);
+    let records = agent.stop();
+    assert_eq!(records.len(), 4);
+    let executables = [std::fs::canonicalize("/bin/true").unwrap(), Path::new("/").join(&name)];
+    for (at, record) in records.iter().enumerate() {
+        assert_eq!(record.text("process.cwd"), "/", "{record:?}");
+        assert_eq!(Path::new(record.text("process.exe")), executables[at / 2]);
+    }
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
 fn arguments_are_cut_at_four_kibibytes_and_secrets_are_not_shown() {
     let directory = directory("args");
     let name = worker::name("tg");

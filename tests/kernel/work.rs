@@ -7,6 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ pub fn main(arguments: &[String]) {
         ["forks", times] => forks(number(times)),
         ["family", size] => family(number(size)),
         ["thread-execs", program] => thread_execs(program),
+        ["chroot-execs", root, name] => chroot_execs(root, name),
         ["leader-leaves"] => leader_leaves(),
         ["threads", times] => threads(number(times)),
         ["rename", name] => rename(name),
@@ -112,6 +114,16 @@ fn thread_execs(program: &str) {
         panic!("{}", Command::new(program).arg0("true").arg("from-a-thread").exec());
     });
     let _ = thread.join();
+}
+
+/// Execs a program of this name in another root.
+fn chroot_execs(root: &str, name: &str) {
+    wait();
+    // Not by the test: what it forks meanwhile would have the file open for writing, which then cannot be exec'd.
+    std::fs::copy("/bin/busybox", Path::new(root).join(name)).expect("a copy");
+    std::os::unix::fs::chroot(root).expect("we are root");
+    std::env::set_current_dir("/").expect("it is there");
+    panic!("{}", Command::new(format!("/{name}")).arg0("true").exec());
 }
 
 /// The first thread ends half a second before the process does.
