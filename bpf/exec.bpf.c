@@ -21,6 +21,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define ERROR_TASKS_WATCH_FULL 10
 #define ERROR_TASKS_WATCH_REFUSED 11
 #define ERROR_EXIT_WATCH_REFUSED 12
+#define ERROR_EXEC_PATH_CUT 13
 
 /* Programs that have a copy, which only kernels since 7.0 need; src/agent/plans.rs names them. */
 #define COPIED_NEWTASK 0
@@ -28,8 +29,12 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define COPIED_SCHED_EXIT 2
 #define COPIED_RENAME 3
 
+/* Directories and mounts that a path is followed through. */
+#define PATH_STEPS 128
+
 struct scratch {
 	volatile __u64 at; /* where put_path and put_cgroup have got to */
+	volatile __u64 whole; /* put_path has come to the root */
 	struct tawon_exec exec;
 	__u8 data[TAWON_EXEC_DATA];
 };
@@ -134,24 +139,11 @@ int BPF_PROG(tawon_newtask_again, struct task_struct *child, __u64 clone_flags)
 	return tawon_left_out(ctx, COPIED_NEWTASK, 0) ? newtask(ctx, child) : 0;
 }
 
-/* The end of a path that is whole: the root directory, by the name that it has itself. */
-static __always_inline __u64 put_root(struct scratch *to)
-{
-	__u64 at = to->at;
-
-	barrier_var(at);
-	if (at > TAWON_EXEC_DATA - 256)
-		return at;
-	to->data[at] = '/';
-	to->data[at + 1] = 0;
-	return at + 2;
-}
-
 /* Components of a path, innermost first, each ended by a zero byte, behind `at`; returns where they
  * end. Goes up to the process's root or, where it is outside of that, to the top of the mounts, and puts a
- * slash there; stops below it after 24 steps or at `limit`. Where the loop has got to is kept in memory: in
- * a register its range would differ on every way through the loop, and before 6.4 the verifier follows
- * each of them beyond its million instructions. */
+ * slash there; stops below it after so many steps or at `limit`, which is counted. How far the loop has got
+ * is kept in memory: in a register it would differ on every way through the loop, and before 6.4 the
+ * verifier follows each of them beyond its million instructions. */
 static __noinline __u64 put_path(struct scratch *to, __u64 at, const struct path *path, struct fs_struct *fs)
 {
 	struct dentry *dentry = BPF_CORE_READ(path, dentry), *root = BPF_CORE_READ(fs, root.dentry);
@@ -160,15 +152,18 @@ static __noinline __u64 put_path(struct scratch *to, __u64 at, const struct path
 	int step;
 
 	to->at = at;
-	for (step = 0; step < 24; step++) {
+	to->whole = 0;
+	for (step = 0; step < PATH_STEPS; step++) {
 		struct mount *mount = (void *)vfs - bpf_core_field_offset(struct mount, mnt);
 		struct dentry *parent;
 		long len;
 
 		if (!dentry || !vfs)
 			break;
-		if (dentry == root && vfs == root_vfs)
-			return put_root(to);
+		if (dentry == root && vfs == root_vfs) {
+			to->whole = 1;
+			break;
+		}
 		parent = BPF_CORE_READ(dentry, d_parent);
 		if (dentry == BPF_CORE_READ(vfs, mnt_root)) {
 			struct mount *above = BPF_CORE_READ(mount, mnt_parent);
@@ -179,8 +174,10 @@ static __noinline __u64 put_path(struct scratch *to, __u64 at, const struct path
 				continue;
 			}
 			/* An anonymous file (memfd) is the root of its own mount and has a name. */
-			if (step)
-				return put_root(to);
+			if (step) {
+				to->whole = 1;
+				break;
+			}
 		}
 		at = to->at;
 		barrier_var(at);
@@ -190,11 +187,21 @@ static __noinline __u64 put_path(struct scratch *to, __u64 at, const struct path
 		if (len <= 0 || len > 256)
 			break;
 		to->at = at + len;
-		if (parent == dentry)
-			return put_root(to);
+		if (parent == dentry) {
+			to->whole = 1;
+			break;
+		}
 		dentry = parent;
 	}
-	return to->at;
+	at = to->at;
+	barrier_var(at);
+	if (!to->whole || at > TAWON_EXEC_DATA - 256) {
+		tawon_count(TAWON_COUNT_ERROR + ERROR_EXEC_PATH_CUT);
+		return at;
+	}
+	to->data[at] = '/';
+	to->data[at + 1] = 0;
+	return at + 2;
 }
 
 static __noinline __u64 put_cgroup(struct scratch *to, __u64 at, struct task_struct *task)

@@ -12,11 +12,12 @@
 #define TAWON_EXEC_THREAD_EXIT 6 /* a thread ended and the process goes on */
 #define TAWON_EXEC_KINDS 7
 
-#define TAWON_EXE_MAX 1024
-#define TAWON_CWD_MAX 1024
+/* The longest path that the kernel shows anywhere, and room for one more name. */
+#define TAWON_EXE_MAX (4096 + 256)
+#define TAWON_CWD_MAX (4096 + 256)
 #define TAWON_CGROUP_MAX 1024
 #define TAWON_ARGS_MAX 4096
-#define TAWON_EXEC_DATA 8192
+#define TAWON_EXEC_DATA 16384
 
 /* The fixed part; EXEC goes on with data, the other kinds end here. */
 struct tawon_exec {
@@ -40,7 +41,7 @@ struct tawon_exec {
 	__u32 args_size; /* EXEC: of the whole argv, of which args_len bytes are here */
 	__u8 comm[16];
 	/* EXEC: lengths of what stands in data, in this order. Paths are components, innermost first,
-	 * each ended by a zero byte, the last a slash; args is argv as in /proc/PID/cmdline. */
+	 * each ended by a zero byte, the last a slash, unless the path was too long and is cut there; args is argv as in /proc/PID/cmdline. */
 	__u16 exe_len;
 	__u16 cwd_len;
 	__u16 cgroup_len;

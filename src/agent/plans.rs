@@ -48,6 +48,7 @@ pub fn errors(hooks: Hooks) -> &'static [(&'static str, &'static str)] {
             ("tawon_tasks", "watch_map_full"),
             ("tawon_tasks", "watch_map_refused"),
             ("tawon_sched_exit", "watch_map_refused"),
+            ("tawon_sched_exec", "path_cut"),
         ],
         Hooks::Flows => &[
             ("tawon_set_state", "output"),

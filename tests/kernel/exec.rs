@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -316,6 +316,41 @@ fn a_working_directory_that_is_the_root_is_told_of_as_a_slash() {
         assert_eq!(Path::new(record.text("process.exe")), executables[at / 2]);
     }
     std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn a_long_path_is_told_of_whole_and_one_that_is_too_long_not_at_all() {
+    let base = std::fs::canonicalize(directory("long")).unwrap();
+    let name = worker::name("to");
+    let long = "d".repeat(250);
+    // Many directories and long ones; more bytes than the kernel shows of any path, and more than are looked at.
+    let below = [vec!["d"; 110], vec![&*long; 15], vec![&*long; 17], vec!["d"; 300]];
+    let tops: Vec<PathBuf> = (0..below.len()).map(|at| base.join(at.to_string())).collect();
+    let mut workers: Vec<Worker> = tops
+        .iter()
+        .zip(&below)
+        .map(|(top, below)| {
+            let words = [&["execs-below", &name, top.to_str().unwrap()], below.as_slice()].concat();
+            Worker::start(&worker::name("tow"), &words)
+        })
+        .collect();
+    let agent = Agent::start(&directive(&name, "meta: all"));
+    for (at, mut worker) in workers.drain(..).enumerate() {
+        worker.go();
+        worker.end();
+        agent.until("the end", |records| count(records, "ended") == at + 1);
+    }
+    let cut = "tawon_bpf_errors_total{module=\"exec\",program=\"tawon_sched_exec\",reason=\"path_cut\"}";
+    agent.until_shows(cut, 4.0);
+    let records = agent.stop();
+    for (at, records) in records.chunks(2).enumerate() {
+        let path = |field| records.iter().map(move |record| record.at(field).as_str().map(PathBuf::from));
+        let cwd = below[at].iter().fold(tops[at].clone(), |path, name| path.join(name));
+        let whole = at < 2;
+        assert!(path("process.cwd").eq([whole.then(|| cwd.clone()), whole.then(|| cwd.clone())]), "{at}");
+        assert!(path("process.exe").all(|exe| exe == whole.then(|| cwd.join(&name))), "{at}");
+    }
+    std::fs::remove_dir_all(base).unwrap();
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub fn main(arguments: &[String]) {
         ["forks", times] => forks(number(times)),
         ["family", size] => family(number(size)),
         ["thread-execs", program] => thread_execs(program),
+        ["execs-below", name, directories @ ..] => execs_below(name, directories),
         ["chroot-execs", root, name] => chroot_execs(root, name),
         ["leader-leaves"] => leader_leaves(),
         ["threads", times] => threads(number(times)),
@@ -114,6 +115,18 @@ fn thread_execs(program: &str) {
         panic!("{}", Command::new(program).arg0("true").arg("from-a-thread").exec());
     });
     let _ = thread.join();
+}
+
+/// Execs a program of this name that lies in directories within directories, of which it makes each and goes there: no
+/// system call would take the longest paths whole.
+fn execs_below(name: &str, directories: &[&str]) {
+    wait();
+    for directory in directories {
+        std::fs::create_dir(directory).expect("a directory");
+        std::env::set_current_dir(directory).expect("it is there");
+    }
+    std::fs::copy("/bin/busybox", name).expect("a copy");
+    panic!("{}", Command::new(format!("./{name}")).arg0("true").exec());
 }
 
 /// Execs a program of this name in another root.

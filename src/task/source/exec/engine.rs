@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use prometheus::IntCounter;
 
+use super::data::{Parts, put_path};
 use super::record::{ExecRecord, State, Status};
 use crate::kernel::abi;
 use crate::metrics::Metrics;
@@ -178,7 +179,7 @@ impl Engine {
         let processes = &mut *world.processes;
         let execs = processes.table.find(exec.tgid, Some(exec.start)).map_or(1, |entry| entry.execs + 1);
         let existing = processes.table.find(exec.tgid, Some(exec.start)).is_some_and(|entry| entry.existing);
-        let mut parts = Parts { data };
+        let mut parts = Parts(data);
         let (exe, cwd, cgroup, args) = (
             parts.take(exec.exe_len),
             parts.take(exec.cwd_len),
@@ -375,35 +376,6 @@ fn rename(exec: &abi::Exec, processes: &mut Processes) {
 fn put_name(to: &mut Vec<u8>, comm: &[u8; 16]) {
     to.clear();
     to.extend_from_slice(comm.split(|&byte| byte == 0).next().unwrap_or_default());
-}
-
-/// Components, innermost first, each ended by a zero byte, to a path.
-fn put_path(to: &mut Vec<u8>, components: &[u8]) {
-    to.clear();
-    let Some(components) = components.strip_suffix(b"\0") else { return };
-    for component in components.rsplit(|&byte| byte == 0) {
-        // The root directory's own name is a slash.
-        if component != b"/" {
-            to.push(b'/');
-            to.extend_from_slice(component);
-        }
-    }
-    if to.is_empty() {
-        to.push(b'/');
-    }
-}
-
-/// The variable parts of an exec record, one after the other.
-struct Parts<'a> {
-    data: &'a [u8],
-}
-
-impl<'a> Parts<'a> {
-    fn take(&mut self, len: u16) -> &'a [u8] {
-        let (part, rest) = self.data.split_at_checked(len.into()).unwrap_or((self.data, &[]));
-        self.data = rest;
-        part
-    }
 }
 
 // Kinds of include/tawon/exec.h.

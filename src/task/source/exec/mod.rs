@@ -1,6 +1,7 @@
 //! `exec`: process starts and ends, on the whole node or by condition. Its kernel side also keeps the
 //! watch map true, so it is loaded whenever any kernel source runs.
 
+mod data;
 mod engine;
 pub mod record;
 
