@@ -233,7 +233,7 @@ static __noinline __u64 put_cgroup(struct scratch *to, __u64 at, struct task_str
 
 /* sched_process_exec, since 3.4: behind the point of no return, in the context of the task, with its new
  * memory. A hook on the syscall would miss the kernel's own calls and see those that fail. */
-static __always_inline int sched_exec(void *ctx, struct task_struct *task, __u32 room)
+static __always_inline int sched_exec(void *ctx, struct task_struct *task, pid_t old_pid, __u32 room)
 {
 	struct fs_struct *fs = BPF_CORE_READ(task, fs);
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
@@ -254,6 +254,7 @@ static __always_inline int sched_exec(void *ctx, struct task_struct *task, __u32
 	}
 	describe(&to->exec, task, TAWON_EXEC_EXEC);
 	describe_rights(&to->exec, task);
+	to->exec.tid = old_pid;
 	to->exec.status = 0;
 
 	watch = bpf_map_lookup_elem(&tawon_watched, &tgid);
@@ -312,13 +313,13 @@ SEC("tp_btf/sched_process_exec")
 int BPF_PROG(tawon_sched_exec, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
 {
 	tawon_runs(ctx, COPIED_SCHED_EXEC);
-	return sched_exec(ctx, task, 0);
+	return sched_exec(ctx, task, old_pid, 0);
 }
 
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(tawon_sched_exec_again, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
 {
-	return tawon_left_out(ctx, COPIED_SCHED_EXEC, 0) ? sched_exec(ctx, task, 1) : 0;
+	return tawon_left_out(ctx, COPIED_SCHED_EXEC, 0) ? sched_exec(ctx, task, old_pid, 1) : 0;
 }
 
 /* sched_process_exit, since 2.6.23: signal->live has been counted down already, so the thread that sees
@@ -339,6 +340,9 @@ static __always_inline int sched_exit(void *ctx, struct task_struct *task)
 		exec.header.size = sizeof(exec);
 		exec.status = BPF_CORE_READ(task, exit_code);
 		exec.header.mask = tawon_wanted(TAWON_EXEC, tgid, exec.start, &exec.header.flags);
+		/* Another of the last threads was faster with the end: who wanted this process user space knows. */
+		if (!live && !bpf_map_lookup_elem(&tawon_watched, &tgid))
+			exec.header.mask = ~0ULL;
 		if (exec.header.mask)
 			tawon_emit(ctx, &exec.header, sizeof(exec), ERROR_EXIT_OUTPUT);
 	}
@@ -349,6 +353,9 @@ static __always_inline int sched_exit(void *ctx, struct task_struct *task)
 		return 0;
 	describe(&exec, task, TAWON_EXEC_EXIT);
 	watch_mask(&exec, watch);
+	/* Counted down when a thread is taken out of the process, behind this hook. */
+	if (BPF_CORE_READ(task, signal, nr_threads) > 1)
+		exec.header.flags |= TAWON_F_THREADS;
 	error = bpf_map_delete_elem(&tawon_watched, &tgid);
 	if (error) {
 		/* Another thread was faster. For any other reason the end is told by nobody. */

@@ -9,7 +9,7 @@
 #define TAWON_EXEC_EXIT 3 /* a process ended: its last thread has gone */
 #define TAWON_EXEC_RENAME 4 /* a process has another comm */
 #define TAWON_EXEC_THREAD 5 /* a further thread was made */
-#define TAWON_EXEC_THREAD_EXIT 6 /* a thread ended and the process goes on */
+#define TAWON_EXEC_THREAD_EXIT 6 /* a thread ended; of several that are the last, some behind EXIT */
 #define TAWON_EXEC_KINDS 7
 
 /* The longest path that the kernel shows anywhere, and room for one more name. */
@@ -26,7 +26,7 @@ struct tawon_exec {
 	__u64 caps_effective;
 	__u64 caps_permitted;
 	__u32 tgid;
-	__u32 tid;
+	__u32 tid; /* EXEC: the one that it had before, if another than the first thread exec'd */
 	__u32 ppid;
 	__u32 uid;
 	__u32 gid;

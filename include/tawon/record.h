@@ -14,6 +14,8 @@ struct tawon_header {
 #define TAWON_F_PENDING 1
 /* On the default entry: there are directives with a condition, so that an exec has to be decided. */
 #define TAWON_F_CONDITIONS 2
+/* On the end of a process: it has threads that may tell of their own end only now. */
+#define TAWON_F_THREADS 4
 
 /* On a flow that has ended: nothing was known of its socket before. */
 #define TAWON_F_UNTRACKED 4

@@ -12,6 +12,7 @@ mod capture_file;
 mod dns;
 mod dnssec;
 mod ecpri;
+mod exec_ends;
 mod exec_slices;
 mod extremes;
 mod flows_sequence;

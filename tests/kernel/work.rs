@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -30,6 +31,7 @@ pub fn main(arguments: &[String]) {
         ["chroot-execs", root, name] => chroot_execs(root, name),
         ["leader-leaves"] => leader_leaves(),
         ["threads", times] => threads(number(times)),
+        ["ends-of-threads", how, times] => ends_of_threads(how, number(times)),
         ["rename", name] => rename(name),
         ["serve", at, times, bytes] => serve(at, number(times), number(bytes)),
         ["connect", at, times, bytes] => connect(at, number(times), number(bytes)),
@@ -59,6 +61,10 @@ fn wait() {
 
 fn hold() {
     println!("0");
+    hold_still()
+}
+
+fn hold_still() -> ! {
     loop {
         std::thread::sleep(Duration::from_secs(1));
     }
@@ -106,10 +112,17 @@ fn family(size: usize) {
     }
 }
 
-/// A thread that is not the first execs: the others end, and the process goes on under its old pid.
+/// A thread that is not the first execs: the others end, and the process goes on under its old pid. Says the other
+/// thread, then the one that execs.
 fn thread_execs(program: &str) {
     wait();
     let program = program.to_owned();
+    let (say, said) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        say.send(syscalls::tid()).expect("it listens");
+        hold_still()
+    });
+    println!("{}", said.recv().expect("it speaks"));
     let thread = std::thread::spawn(move || {
         println!("{}", syscalls::tid());
         panic!("{}", Command::new(program).arg0("true").arg("from-a-thread").exec());
@@ -162,6 +175,49 @@ fn threads(times: usize) {
             std::thread::yield_now();
         }
     }
+}
+
+/// So many children with threads, all of which end at about the same time. Says each child.
+fn ends_of_threads(how: &str, times: usize) {
+    wait();
+    for _ in 0..times {
+        let child = syscalls::fork().expect("forks");
+        if child == 0 {
+            match how {
+                "apart" => end_apart(),
+                "exit" => end_with(7, || syscalls::exit_group(0)),
+                "kill" => end_with(7, || {
+                    syscalls::kill(std::process::id(), libc::SIGKILL).expect("it is there");
+                    hold_still()
+                }),
+                other => panic!("unknown end: {other}"),
+            }
+        }
+        println!("{child}");
+        syscalls::wait_for(child).expect("it ends");
+    }
+}
+
+/// Two threads, each of which ends by itself at the moment when the other does.
+fn end_apart() -> ! {
+    static READY: AtomicU32 = AtomicU32::new(0);
+    let together = || {
+        READY.fetch_add(1, Ordering::SeqCst);
+        while READY.load(Ordering::SeqCst) < 2 {
+            std::hint::spin_loop();
+        }
+        syscalls::exit_thread()
+    };
+    std::thread::spawn(together);
+    together()
+}
+
+/// The first of so many more threads ends all.
+fn end_with(threads: usize, end: fn() -> !) -> ! {
+    for _ in 0..threads {
+        std::thread::spawn(hold_still);
+    }
+    end()
 }
 
 fn rename(name: &str) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use prometheus::IntCounter;
 
 use super::data::{Parts, put_path};
+use super::departed::Departed;
 use super::record::{ExecRecord, State, Status};
 use crate::kernel::abi;
 use crate::metrics::Metrics;
@@ -38,6 +39,7 @@ pub struct Engine {
     newcomers: Vec<Newcomer>,
     /// Ends whose start has not been read yet.
     orphans: Vec<Orphan>,
+    departed: Departed,
     messages: IntCounter,
     end_before_start: IntCounter,
 }
@@ -63,6 +65,7 @@ impl Engine {
             taps: Taps::default(),
             newcomers: Vec::new(),
             orphans: Vec::new(),
+            departed: Departed::default(),
             messages: metrics.counter("exec_msgs"),
             end_before_start: metrics.counter("exec_proc_end_before_start"),
         }
@@ -78,7 +81,8 @@ impl Engine {
             EXEC => self.exec(&exec, bytes.get(size_of::<abi::Exec>()..).unwrap_or_default(), world),
             EXIT => self.exit(&exec, world),
             RENAME => rename(&exec, world.processes),
-            THREAD | THREAD_EXIT => self.thread(&exec, world),
+            THREAD => self.thread(&exec, State::Started, world),
+            THREAD_EXIT => self.thread(&exec, State::Ended, world),
             _ => {}
         }
     }
@@ -106,6 +110,7 @@ impl Engine {
     /// A directive goes.
     pub fn leave(&mut self, bit: u32) -> Option<Tap<Options>> {
         self.newcomers.retain(|newcomer| newcomer.bit != bit);
+        self.departed.forget(bit);
         self.taps.remove(bit)
     }
 
@@ -172,10 +177,14 @@ impl Engine {
         let round = processes.watchers.round();
         let masks = decide(processes, &process, 0, parent.map(|(_, masks)| masks), world.settling);
         processes.table.insert(Entry { process: process.clone(), round, execs: 0, masks, existing: false });
-        self.started(&process, Some(exec), exec.header.time, masks[SOURCE], world, |options| options.forks);
+        self.started(&process, Some(exec.tgid), exec.header.time, masks[SOURCE], world, |options| options.forks);
     }
 
     fn exec(&mut self, exec: &abi::Exec, data: &[u8], world: &mut World<'_>) {
+        // A thread that execs goes on as the first one: as the thread that it was, it has ended.
+        if exec.tid != exec.tgid {
+            self.thread(exec, State::Ended, world);
+        }
         let processes = &mut *world.processes;
         let execs = processes.table.find(exec.tgid, Some(exec.start)).map_or(1, |entry| entry.execs + 1);
         let existing = processes.table.find(exec.tgid, Some(exec.start)).is_some_and(|entry| entry.existing);
@@ -201,7 +210,7 @@ impl Engine {
         let round = processes.watchers.round();
         let masks = decide(processes, &process, execs, None, world.settling);
         processes.table.insert(Entry { process: process.clone(), round, execs, masks, existing });
-        self.started(&process, Some(exec), exec.header.time, masks[SOURCE], world, |_| true);
+        self.started(&process, Some(exec.tgid), exec.header.time, masks[SOURCE], world, |_| true);
         let same = |orphan: &Orphan| orphan.exit.tgid == exec.tgid && same_start(orphan.exit.start, exec.start);
         if let Some(at) = self.orphans.iter().position(same) {
             let exit = self.orphans.swap_remove(at).exit;
@@ -221,26 +230,36 @@ impl Engine {
         }
         if let Some(entry) = table.remove(exec.tgid) {
             self.ended(&entry, Some(Status::parse(exec.status)), exec.header.time, Some(exec.tid), world);
-            world.processes.table.recycle(entry.process);
+            let (table, mask) = (&mut world.processes.table, entry.masks[SOURCE]);
+            match exec.header.flags & THREADS != 0 && self.want_threads(mask) {
+                true => self.departed.push(entry.process, mask, exec.header.time, |process| table.recycle(process)),
+                false => table.recycle(entry.process),
+            }
         }
     }
 
     /// An end of which nothing else is known.
     fn lone_end(&mut self, exec: &abi::Exec, world: &mut World<'_>) {
-        let offsets = world.offsets;
-        let process = world.processes.table.describe(|process| describe(process, exec, offsets));
-        let masks = world.processes.watchers.decide(&process);
+        let (process, masks) = lone(exec, world);
         let round = world.processes.watchers.round();
         let entry = Entry { process, round, execs: 1, masks, existing: false };
         self.ended(&entry, Some(Status::parse(exec.status)), exec.header.time, Some(exec.tid), world);
         world.processes.table.recycle(entry.process);
     }
 
-    fn thread(&mut self, exec: &abi::Exec, world: &mut World<'_>) {
-        let Some(entry) = world.processes.table.find(exec.tgid, Some(exec.start)) else { return };
-        let (process, mask) = (entry.process.clone(), entry.masks[SOURCE]);
+    fn thread(&mut self, exec: &abi::Exec, state: State, world: &mut World<'_>) {
+        let known = match world.processes.table.find(exec.tgid, Some(exec.start)) {
+            Some(entry) => Some((&entry.process, entry.masks[SOURCE])),
+            None => self.departed.find(exec.tgid, exec.start),
+        };
+        let (process, mask) = match known {
+            Some((process, mask)) => (process.clone(), mask),
+            None => {
+                let (process, masks) = lone(exec, world);
+                (process, masks[SOURCE])
+            }
+        };
         let at = world.offsets.wall(exec.header.time);
-        let state = if exec.header.kind == THREAD { State::Started } else { State::Ended };
         emit(
             &mut self.taps,
             mask,
@@ -257,12 +276,17 @@ impl Engine {
                 record
             },
         );
+        world.processes.table.recycle(process);
+    }
+
+    fn want_threads(&self, mask: u64) -> bool {
+        self.taps.iter().any(|(bit, tap)| mask >> bit & 1 == 1 && tap.options.threads)
     }
 
     fn started(
         &mut self,
         process: &Rc<Process>,
-        exec: Option<&abi::Exec>,
+        tid: Option<u32>,
         time: u64,
         mask: u64,
         world: &World<'_>,
@@ -270,7 +294,7 @@ impl Engine {
     ) {
         let at = world.offsets.wall(time);
         emit(&mut self.taps, mask, wanted, world, process, at, |tap, parent| {
-            ExecRecord::new(State::Started, at, process, exec.map(|exec| exec.tid), parent, tap.meta)
+            ExecRecord::new(State::Started, at, process, tid, parent, tap.meta)
         });
     }
 
@@ -320,6 +344,14 @@ fn emit<'a>(
         let monotonic = Instant(at.0.wrapping_sub(world.offsets.monotonic));
         tap.event(&Event::new(at, monotonic, &record));
     });
+}
+
+/// A process of which only this record tells, and who wants it.
+fn lone(exec: &abi::Exec, world: &mut World<'_>) -> (Rc<Process>, Masks) {
+    let offsets = world.offsets;
+    let process = world.processes.table.describe(|process| describe(process, exec, offsets));
+    let masks = world.processes.watchers.decide(&process);
+    (process, masks)
 }
 
 /// What every record of the kernel side tells of its process.
@@ -385,6 +417,9 @@ const EXIT: u16 = 3;
 const RENAME: u16 = 4;
 const THREAD: u16 = 5;
 const THREAD_EXIT: u16 = 6;
+
+/// A flag of include/tawon/record.h.
+const THREADS: u16 = 4;
 
 /// The index of this source's mask.
 const SOURCE: usize = 0;

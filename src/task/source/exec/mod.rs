@@ -2,6 +2,7 @@
 //! watch map true, so it is loaded whenever any kernel source runs.
 
 mod data;
+mod departed;
 mod engine;
 pub mod record;
 

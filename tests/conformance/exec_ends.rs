@@ -1,0 +1,124 @@
+//! Ends of processes and threads: who is told of them, and what of, whatever happened since the start.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use serde_json::Value;
+use tawon::config::condition::{Condition, Field};
+use tawon::kernel::abi::{self, Exec};
+use tawon::metrics::Metrics;
+use tawon::pipeline::{Event, Next, Pipeline, Task};
+use tawon::process::metadata::Meta;
+use tawon::task::source::Tap;
+use tawon::task::source::exec::{Engine, Options};
+
+use crate::support::records::{self, Around, EXEC, EXIT, FIRST_PID, SECOND, START, THREAD_EXIT};
+
+const PID: u32 = FIRST_PID;
+
+#[test]
+fn a_thread_that_ends_behind_its_process_is_told_of_like_one_before_it() {
+    let mut bench = Bench::new();
+    bench.come(1, Some(named("server")), Options { threads: true, ..Options::default() });
+    bench.come(2, Some(named("worker")), Options { threads: true, ..Options::default() });
+    bench.come(3, None, Options::default());
+    bench.record(EXIT, PID, |exit| exit.header.flags = THREADS_LEFT);
+    assert_eq!(bench.take(), [(1, PID, "ended"), (3, PID, "ended")]);
+    bench.record(THREAD_EXIT, PID, |thread| thread.tid = 77);
+    assert_eq!(bench.take(), [(1, 77, "ended")]);
+    // Another one with the bit of a directive that has gone is not told in its place.
+    bench.go(1);
+    bench.come(1, Some(named("other")), Options { threads: true, ..Options::default() });
+    bench.record(THREAD_EXIT, PID, |thread| thread.tid = 78);
+    assert_eq!(bench.take(), []);
+    // Of a process that is not known at all, the record tells itself: its name is "worker".
+    bench.record(THREAD_EXIT, PID + 1000, |thread| thread.tid = 79);
+    assert_eq!(bench.take(), [(2, 79, "ended")]);
+}
+
+#[test]
+fn a_thread_that_execs_has_ended_as_what_it_was() {
+    let mut bench = Bench::new();
+    bench.come(1, Some(named("server")), Options { threads: true, ..Options::default() });
+    bench.come(2, Some(named("worker")), Options::default());
+    bench.record(EXEC, PID, |exec| exec.tid = 77);
+    let told = bench.told.take();
+    assert_eq!(states(&told), [(1, 77, "ended"), (2, PID, "started")]);
+    assert_eq!((&told[0].1["process"]["name"], &told[1].1["process"]["name"]), (&"server".into(), &"worker".into()));
+}
+
+type Told = Vec<(u32, Value)>;
+
+struct Bench {
+    engine: Engine,
+    around: Around,
+    told: Rc<RefCell<Told>>,
+}
+
+impl Bench {
+    /// One process, named "server".
+    fn new() -> Bench {
+        let mut around = Around::new(1);
+        around.processes.watchers.remove(0, 0);
+        Bench { engine: Engine::new(&Metrics::new("").unwrap()), around, told: Rc::default() }
+    }
+
+    fn come(&mut self, bit: u32, condition: Option<Condition>, options: Options) {
+        let seen = Seen { bit, told: self.told.clone() };
+        let meta = Meta::parse("process").unwrap();
+        self.engine.taps.insert(bit, Tap::new(options, meta, Pipeline::new(vec![Box::new(seen)])));
+        self.around.processes.watchers.add(0, bit, condition);
+        self.around.processes.decide_anew();
+        self.engine.join(bit, &self.around.world());
+        while !self.engine.decide(&mut self.around.world()) {}
+    }
+
+    fn go(&mut self, bit: u32) {
+        assert!(self.engine.leave(bit).is_some());
+        self.around.processes.watchers.remove(0, bit);
+        self.around.processes.decide_anew();
+        while !self.engine.decide(&mut self.around.world()) {}
+    }
+
+    /// A record with what `change` makes of it, a millisecond after the one before.
+    fn record(&mut self, kind: u16, pid: u32, change: impl FnOnce(&mut Exec)) {
+        self.around.now += SECOND / 1000;
+        let mut exec = records::exec(kind, pid, 1, START, self.around.now);
+        change(&mut exec);
+        let mut bytes = Vec::from(abi::bytes(&exec));
+        if kind == EXEC {
+            records::exec_with_data(exec, &mut bytes);
+        }
+        self.engine.record(&bytes, &mut self.around.world());
+    }
+
+    /// What was told since it was last asked: to which directive, of which thread.
+    fn take(&self) -> Vec<(u32, u32, &'static str)> {
+        states(&self.told.take())
+    }
+}
+
+fn states(told: &Told) -> Vec<(u32, u32, &'static str)> {
+    let state = |record: &Value| if record["state"] == "started" { "started" } else { "ended" };
+    told.iter().map(|(bit, record)| (*bit, record["process"]["tid"].as_u64().unwrap() as u32, state(record))).collect()
+}
+
+fn named(name: &str) -> Condition {
+    Condition::Equal(Field::Name, name.to_owned())
+}
+
+struct Seen {
+    bit: u32,
+    told: Rc<RefCell<Told>>,
+}
+
+impl Task for Seen {
+    fn event(&mut self, event: &Event<'_>, _: &mut Next<'_>) {
+        let mut json = Vec::new();
+        event.record.json(&mut json);
+        self.told.borrow_mut().push((self.bit, serde_json::from_slice(&json).unwrap()));
+    }
+}
+
+/// A flag of include/tawon/record.h.
+const THREADS_LEFT: u16 = 4;
