@@ -22,7 +22,7 @@ struct tawon_live live;
 
 _Static_assert(sizeof(struct tawon_header) == 24, "tawon_header");
 _Static_assert(sizeof(struct tawon_watch) == 56, "tawon_watch");
-_Static_assert(sizeof(struct tawon_exec) == 128, "tawon_exec");
+_Static_assert(sizeof(struct tawon_exec) == 136, "tawon_exec");
 _Static_assert(sizeof(struct tawon_task) == 16, "tawon_task");
 _Static_assert(sizeof(struct tawon_flow) == 200, "tawon_flow");
 _Static_assert(sizeof(struct tawon_claim) == 64, "tawon_claim");

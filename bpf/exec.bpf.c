@@ -52,6 +52,7 @@ static __always_inline void describe(struct tawon_exec *exec, struct task_struct
 	exec->header.time = bpf_ktime_get_ns();
 	exec->header.kind = kind;
 	exec->start = process_start(task);
+	exec->thread_start = kind == TAWON_EXEC_EXEC ? 0 : BPF_CORE_READ(task, start_boottime);
 	exec->tgid = BPF_CORE_READ(task, tgid);
 	exec->tid = BPF_CORE_READ(task, pid);
 	exec->ppid = BPF_CORE_READ(task, real_parent, tgid);

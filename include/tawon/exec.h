@@ -23,6 +23,7 @@
 struct tawon_exec {
 	struct tawon_header header;
 	__u64 start; /* of the process: ns of CLOCK_BOOTTIME */
+	__u64 thread_start; /* of the thread; 0 in EXEC, in which a thread has the process's from then on */
 	__u64 caps_effective;
 	__u64 caps_permitted;
 	__u32 tgid;

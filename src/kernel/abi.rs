@@ -28,7 +28,7 @@ macro_rules! plain {
     )*};
 }
 
-plain!(Header 24, Watch 56, Exec 128, Task 16, Flow 200, Claim 64, PeerKey 32, Peer 48, Config 16, Live 12);
+plain!(Header 24, Watch 56, Exec 136, Task 16, Flow 200, Claim 64, PeerKey 32, Peer 48, Config 16, Live 12);
 
 /// The record that `bytes` begins with. None where they are too few.
 #[inline]

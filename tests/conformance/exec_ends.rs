@@ -12,7 +12,7 @@ use tawon::process::metadata::Meta;
 use tawon::task::source::Tap;
 use tawon::task::source::exec::{Engine, Options};
 
-use crate::support::records::{self, Around, EXEC, EXIT, FIRST_PID, SECOND, START, THREAD_EXIT};
+use crate::support::records::{self, Around, EXEC, EXIT, FIRST_PID, SECOND, START, THREAD, THREAD_EXIT};
 
 const PID: u32 = FIRST_PID;
 
@@ -45,6 +45,25 @@ fn a_thread_that_execs_has_ended_as_what_it_was() {
     let told = bench.told.take();
     assert_eq!(states(&told), [(1, 77, "ended"), (2, PID, "started")]);
     assert_eq!((&told[0].1["process"]["name"], &told[1].1["process"]["name"]), (&"server".into(), &"worker".into()));
+}
+
+#[test]
+fn a_threads_end_tells_of_its_start_where_that_is_known() {
+    let mut bench = Bench::new();
+    bench.come(1, None, Options { threads: true, ..Options::default() });
+    for kind in [THREAD, THREAD_EXIT] {
+        bench.record(kind, PID, |thread| (thread.tid, thread.thread_start) = (77, SECOND));
+    }
+    // Of the one that execs the kernel does not know it any more.
+    bench.record(EXEC, PID, |exec| exec.tid = 78);
+    let told = bench.told.take();
+    assert_eq!(states(&told), [(1, 77, "started"), (1, 77, "ended"), (1, 78, "ended"), (1, PID, "started")]);
+    let [started, ended, execs] = [&told[0].1, &told[1].1, &told[2].1];
+    assert_eq!(started["startedAt"], "2027-01-15T08:00:01.000000000Z");
+    assert_eq!(ended["startedAt"], started["startedAt"]);
+    assert_eq!(ended["durationUs"], 2000, "a record comes each millisecond");
+    assert_eq!((&execs["startedAt"], &execs["durationUs"]), (&Value::Null, &Value::Null));
+    assert!(execs["endedAt"].is_string());
 }
 
 type Told = Vec<(u32, Value)>;

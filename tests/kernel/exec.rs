@@ -178,6 +178,7 @@ fn threads_are_told_of_where_they_are_wanted() {
     let mut worker = Worker::start(&name, &["threads", "9"]);
     let pid = worker.pid();
     let agent = Agent::start(&directive(&name, "threads: true"));
+    let before = nanoseconds();
     worker.go();
     let tids: HashSet<u64> = worker.end().iter().map(|line| line.parse().unwrap()).collect();
     agent.until("the process's end", |records| {
@@ -190,6 +191,14 @@ fn threads_are_told_of_where_they_are_wanted() {
     };
     assert_eq!(of_threads("started"), tids);
     assert_eq!(of_threads("ended"), tids);
+    for tid in tids {
+        let [started, ended] = ["started", "ended"].map(|state| {
+            let mut those = records.iter().filter(|record| record.is(state) && record.at("process.tid") == tid);
+            those.next().unwrap()
+        });
+        assert_eq!(ended.text("startedAt"), started.text("startedAt"));
+        assert!((before..=started.number("tsNs")).contains(&began_at(ended)), "{started:?} {ended:?}");
+    }
     assert_eq!((count(&records, "started"), count(&records, "ended")), (9, 10));
 }
 
@@ -468,6 +477,11 @@ fn directive(name: &str, options: &str) -> String {
          - {{task: exec, config: {{{}}}}}\n      - {{task: log}}",
         options.trim_matches(['{', '}'])
     )
+}
+
+/// When what ended began, by how long it took.
+fn began_at(ended: &Record) -> u64 {
+    ended.number("tsNs") - 1000 * ended.number("durationUs")
 }
 
 fn of_pid<'a>(records: &'a [Record], pid: u32, state: &str) -> Vec<&'a Record> {

@@ -260,6 +260,7 @@ impl Engine {
             }
         };
         let at = world.offsets.wall(exec.header.time);
+        let began = (exec.thread_start != 0).then(|| world.offsets.wall_of_start(exec.thread_start));
         emit(
             &mut self.taps,
             mask,
@@ -269,9 +270,10 @@ impl Engine {
             at,
             |tap, parent| {
                 let mut record = ExecRecord::new(state, at, &process, Some(exec.tid), parent, tap.meta);
-                match state {
-                    State::Started => record.started_at = Some(at),
-                    State::Ended => (record.started_at, record.ended_at) = (None, Some(at)),
+                record.started_at = began;
+                if state == State::Ended {
+                    record.ended_at = Some(at);
+                    record.duration_us = began.map(|began| at.0.saturating_sub(began.0) / 1000);
                 }
                 record
             },
