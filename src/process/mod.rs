@@ -95,7 +95,8 @@ impl Processes {
         (process.container, process.pod) = (container, pod);
         self.redaction.apply(&mut process);
         let masks = watch::Masks::default();
-        self.table.insert(table::Entry { process: process.into(), round: UNDECIDED, execs: 0, masks, existing: true });
+        let process = process.into();
+        self.table.insert(table::Entry { process, round: UNDECIDED, execs: 0, masks, told: 0, existing: true });
     }
 }
 
@@ -114,7 +115,8 @@ fn decide(entry: &mut table::Entry, watchers: &watch::Watchers, decisions: &mut 
         return Decided::Before;
     }
     entry.round = watchers.round();
-    let masks = watchers.decide(&entry.process);
+    entry.told &= watchers.still(before);
+    let masks = watchers.decide_on(&entry.process, entry.told);
     if masks != entry.masks || before == UNDECIDED {
         entry.masks = masks;
         let Process { pid, start, .. } = *entry.process;

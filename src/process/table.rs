@@ -19,10 +19,12 @@ pub struct Entry {
     pub round: u32,
     /// Whether it was there before the agent looked.
     pub existing: bool, // here, since whether a slot is taken is told in this byte
-    /// Which directives want it, by source.
+    /// Which directives want it, by source; of exec also those in `told`.
     pub masks: Masks,
     /// execve calls since it began.
     pub execs: u32,
+    /// Directives of exec that were told that it started, and so are of what it does until its end.
+    pub told: u64,
 }
 
 /// Processes by pid; the start time tells whether one is the same.
@@ -183,7 +185,7 @@ mod tests {
 
     fn entry(pid: u32, start: u64) -> Entry {
         let process = Rc::new(Process { pid, start, ..Process::default() });
-        Entry { process, round: 1, masks: Masks::default(), execs: 1, existing: false }
+        Entry { process, round: 1, masks: Masks::default(), execs: 1, told: 0, existing: false }
     }
 
     #[test]

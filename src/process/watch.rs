@@ -14,6 +14,9 @@ pub const UNDECIDED: u32 = 0;
 /// The number of sources that have a word: the same as in include/tawon/record.h.
 pub const SOURCES: usize = 5;
 
+/// The word of exec.
+pub const EXEC: usize = 0;
+
 /// The directives that run, by source and bit.
 pub struct Watchers {
     slots: Vec<Watcher>,
@@ -24,6 +27,8 @@ struct Watcher {
     source: usize,
     bit: u32,
     condition: Option<Condition>,
+    /// The first round in which it takes part.
+    since: u32,
 }
 
 impl Default for Watchers {
@@ -34,8 +39,8 @@ impl Default for Watchers {
 
 impl Watchers {
     pub fn add(&mut self, source: usize, bit: u32, condition: Option<Condition>) {
-        self.slots.push(Watcher { source, bit, condition });
         self.round += 1;
+        self.slots.push(Watcher { source, bit, condition, since: self.round });
     }
 
     pub fn remove(&mut self, source: usize, bit: u32) {
@@ -69,6 +74,19 @@ impl Watchers {
     /// The directives that want this process.
     pub fn decide(&self, process: &Process) -> Masks {
         self.select(|condition| condition.is_none_or(|condition| condition.matches(process)))
+    }
+
+    /// The same for what becomes of a process that directives of exec have been told of.
+    pub fn decide_on(&self, process: &Process, told: u64) -> Masks {
+        let mut masks = self.decide(process);
+        masks[EXEC] |= told;
+        masks
+    }
+
+    /// The directives of exec that there were in a round and are still: a bit may be another directive's by now.
+    pub fn still(&self, round: u32) -> u64 {
+        let those = self.slots.iter().filter(|slot| slot.source == EXEC && slot.since <= round);
+        those.fold(0, |mask, slot| mask | 1 << slot.bit)
     }
 
     /// The directives that want every process.

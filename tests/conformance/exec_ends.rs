@@ -12,7 +12,7 @@ use tawon::process::metadata::Meta;
 use tawon::task::source::Tap;
 use tawon::task::source::exec::{Engine, Options};
 
-use crate::support::records::{self, Around, EXEC, EXIT, FIRST_PID, SECOND, START, THREAD, THREAD_EXIT};
+use crate::support::records::{self, Around, EXEC, EXIT, FIRST_PID, FORK, RENAME, SECOND, START, THREAD, THREAD_EXIT};
 
 const PID: u32 = FIRST_PID;
 
@@ -66,6 +66,73 @@ fn a_threads_end_tells_of_its_start_where_that_is_known() {
     assert!(execs["endedAt"].is_string());
 }
 
+#[test]
+fn who_was_told_of_a_start_is_told_of_the_end_and_of_threads_by_whatever_name() {
+    let mut bench = Bench::new();
+    let (existing, threads) = (true, true);
+    bench.come(1, Some(named("server")), Options { existing, threads, ..Options::default() });
+    assert_eq!(bench.take(), [(1, PID, "started")]);
+    bench.come(2, Some(named("worker")), Options::default());
+    bench.record(RENAME, PID, |_| ());
+    let masks = bench.around.processes.decisions.last().unwrap().masks;
+    assert_eq!(masks[0], 0b110, "the kernel side is to tell of threads further on");
+    for kind in [THREAD, THREAD_EXIT] {
+        bench.record(kind, PID, |thread| thread.tid = 77);
+    }
+    assert_eq!(bench.take(), [(1, 77, "started"), (1, 77, "ended")]);
+    // Another exec is told of to those who want what the process is by then.
+    bench.record(EXEC, PID, |_| ());
+    assert_eq!(bench.take(), [(2, PID, "started")]);
+    bench.record(RENAME, PID, |process| process.comm[..6].copy_from_slice(b"other\0"));
+    // Its children are others.
+    bench.record(FORK, PID + 1, |child| child.ppid = PID);
+    bench.record(EXIT, PID + 1, |child| child.ppid = PID);
+    assert_eq!(bench.take(), []);
+    bench.record(EXIT, PID, |_| ());
+    assert_eq!(bench.take(), [(1, PID, "ended"), (2, PID, "ended")]);
+}
+
+#[test]
+fn a_fork_that_was_told_of_ends_for_whoever_was_told() {
+    let mut bench = Bench::new();
+    bench.come(1, Some(named("worker")), Options { forks: true, ..Options::default() });
+    bench.come(2, Some(named("worker")), Options::default());
+    bench.come(3, Some(named("other")), Options::default());
+    bench.record(FORK, PID + 1, |_| ());
+    bench.record(RENAME, PID + 1, |child| child.comm[..6].copy_from_slice(b"other\0"));
+    bench.record(EXIT, PID + 1, |_| ());
+    assert_eq!(bench.take(), [(1, PID + 1, "started"), (1, PID + 1, "ended")]);
+    // To one that came later it was there.
+    bench.record(FORK, PID + 2, |_| ());
+    bench.go(1);
+    bench.come(4, Some(named("worker")), Options { existing: true, ..Options::default() });
+    bench.record(EXIT, PID + 2, |_| ());
+    assert_eq!(bench.take(), [(1, PID + 2, "started"), (4, PID + 2, "started"), (4, PID + 2, "ended")]);
+}
+
+#[test]
+fn a_directive_with_the_bit_of_one_that_was_told_of_a_start_is_not_told_of_the_end() {
+    for late in [false, true] {
+        let mut bench = Bench::new();
+        let existing = Options { existing: true, ..Options::default() };
+        bench.come(1, Some(named("server")), existing);
+        bench.come(2, Some(named("server")), existing);
+        bench.record(RENAME, PID, |_| ());
+        assert_eq!(bench.take(), [(1, PID, "started"), (2, PID, "started")]);
+        bench.leave(1);
+        if !late {
+            bench.decide();
+        }
+        // Before its turn comes to be decided for, too.
+        bench.watch(1, Some(named("other")), Options::default());
+        if !late {
+            bench.decide();
+        }
+        bench.record(EXIT, PID, |_| ());
+        assert_eq!(bench.take(), [(2, PID, "ended")]);
+    }
+}
+
 type Told = Vec<(u32, Value)>;
 
 struct Bench {
@@ -83,19 +150,33 @@ impl Bench {
     }
 
     fn come(&mut self, bit: u32, condition: Option<Condition>, options: Options) {
+        self.watch(bit, condition, options);
+        self.decide();
+    }
+
+    /// A directive comes, and processes are to be decided for.
+    fn watch(&mut self, bit: u32, condition: Option<Condition>, options: Options) {
         let seen = Seen { bit, told: self.told.clone() };
         let meta = Meta::parse("process").unwrap();
         self.engine.taps.insert(bit, Tap::new(options, meta, Pipeline::new(vec![Box::new(seen)])));
         self.around.processes.watchers.add(0, bit, condition);
         self.around.processes.decide_anew();
         self.engine.join(bit, &self.around.world());
-        while !self.engine.decide(&mut self.around.world()) {}
     }
 
     fn go(&mut self, bit: u32) {
+        self.leave(bit);
+        self.decide();
+    }
+
+    /// Processes are to be decided for.
+    fn leave(&mut self, bit: u32) {
         assert!(self.engine.leave(bit).is_some());
         self.around.processes.watchers.remove(0, bit);
         self.around.processes.decide_anew();
+    }
+
+    fn decide(&mut self) {
         while !self.engine.decide(&mut self.around.world()) {}
     }
 
@@ -111,7 +192,7 @@ impl Bench {
         self.engine.record(&bytes, &mut self.around.world());
     }
 
-    /// What was told since it was last asked: to which directive, of which thread.
+    /// What was told since it was last asked: to which directive, of which thread (of what was there, process).
     fn take(&self) -> Vec<(u32, u32, &'static str)> {
         states(&self.told.take())
     }
@@ -119,7 +200,8 @@ impl Bench {
 
 fn states(told: &Told) -> Vec<(u32, u32, &'static str)> {
     let state = |record: &Value| if record["state"] == "started" { "started" } else { "ended" };
-    told.iter().map(|(bit, record)| (*bit, record["process"]["tid"].as_u64().unwrap() as u32, state(record))).collect()
+    let id = |process: &Value| process["tid"].as_u64().or(process["pid"].as_u64()).unwrap() as u32;
+    told.iter().map(|(bit, record)| (*bit, id(&record["process"]), state(record))).collect()
 }
 
 fn named(name: &str) -> Condition {

@@ -470,6 +470,38 @@ fn a_process_that_takes_another_name_is_decided_anew() {
     assert_eq!((records[0].number("process.pid"), records[0].text("process.name")), (pid, &*after));
 }
 
+#[test]
+fn who_was_told_of_a_start_is_told_of_the_end_under_another_name() {
+    let directory = directory("names");
+    let (before, after, last) = (worker::name("tn"), worker::name("tm"), worker::name("tz"));
+    let program = alias(&directory, &last, Path::new("/bin/true"));
+    let agent = Agent::start(&directive(&before, "threads: true, meta: all"));
+    let mut renamed = Worker::start(&before, &["rename", &after]);
+    let mut execs = Worker::start(&before, &["thread-execs", program.to_str().unwrap()]);
+    let pids = [&renamed, &execs].map(|worker| u64::from(worker.pid()));
+    renamed.go();
+    renamed.line();
+    renamed.go();
+    renamed.end();
+    execs.go();
+    execs.end();
+    agent.until("both ends", |records| records.iter().filter(|record| record.at("exitCode") == 0).count() == 2);
+    let records = agent.stop();
+    for (pid, name) in pids.into_iter().zip([after, last]) {
+        let of = |state| {
+            move |record: &&Record| {
+                record.is(state) && record.at("process.pid") == pid && record.at("process.tid") == pid
+            }
+        };
+        let started: Vec<&Record> = records.iter().filter(of("started")).collect();
+        let [started] = started[..] else { panic!("{started:?}") };
+        assert_eq!(started.text("process.name"), before);
+        let ended = records.iter().rfind(of("ended")).unwrap();
+        assert_eq!((ended.text("process.name"), ended.number("exitCode")), (&*name, 0));
+    }
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
 /// `exec` of the processes of this name.
 fn directive(name: &str, options: &str) -> String {
     format!(

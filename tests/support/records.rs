@@ -44,7 +44,8 @@ impl Around {
         for pid in FIRST_PID..FIRST_PID + processes {
             let process = Process { pid, start: START, name: b"server".to_vec(), ..Process::default() };
             let round = around.processes.watchers.round();
-            around.processes.table.insert(Entry { process: process.into(), round, execs: 1, masks, existing: true });
+            let process = process.into();
+            around.processes.table.insert(Entry { process, round, execs: 1, masks, told: 0, existing: true });
         }
         around
     }

@@ -13,7 +13,7 @@ use crate::kernel::abi;
 use crate::metrics::Metrics;
 use crate::pipeline::Event;
 use crate::process::table::{Entry, same_start};
-use crate::process::watch::Masks;
+use crate::process::watch::{EXEC as SOURCE, Masks};
 use crate::process::{Caps, Decided, Decision, Namespaces, Process, Processes};
 use crate::task::source::{Tap, Taps, World};
 use crate::time::{Instant, Offsets, Timestamp};
@@ -139,13 +139,19 @@ impl Engine {
         }
     }
 
-    fn decided(&mut self, decided: Decided, world: &World<'_>) {
+    fn decided(&mut self, decided: Decided, world: &mut World<'_>) {
         let Decided::Now(process, before, masks) = decided else { return };
+        let mut told = 0;
         for at in 0..self.newcomers.len() {
             let Newcomer { bit, round, at } = self.newcomers[at];
             if before < round {
-                self.started(&process, None, at, masks[SOURCE] & 1 << bit, world, |_| true);
+                told |= self.started(&process, None, at, masks[SOURCE] & 1 << bit, world, |_| true);
             }
+        }
+        if told != 0
+            && let Some(entry) = world.processes.table.find_any(process.pid)
+        {
+            entry.told |= told;
         }
     }
 
@@ -175,9 +181,11 @@ impl Engine {
             describe(process, exec, offsets);
         });
         let round = processes.watchers.round();
-        let masks = decide(processes, &process, 0, parent.map(|(_, masks)| masks), world.settling);
-        processes.table.insert(Entry { process: process.clone(), round, execs: 0, masks, existing: false });
-        self.started(&process, Some(exec.tgid), exec.header.time, masks[SOURCE], world, |options| options.forks);
+        let inherited = parent.map(|(_, masks)| masks);
+        let (_, masks) = decide(processes, &process, 0, 0, inherited, world.settling);
+        let (tid, time, wanted) = (Some(exec.tgid), exec.header.time, masks[SOURCE]);
+        let told = self.started(&process, tid, time, wanted, world, |options| options.forks);
+        world.processes.table.insert(Entry { process, round, execs: 0, masks, told, existing: false });
     }
 
     fn exec(&mut self, exec: &abi::Exec, data: &[u8], world: &mut World<'_>) {
@@ -186,8 +194,9 @@ impl Engine {
             self.thread(exec, State::Ended, world);
         }
         let processes = &mut *world.processes;
-        let execs = processes.table.find(exec.tgid, Some(exec.start)).map_or(1, |entry| entry.execs + 1);
-        let existing = processes.table.find(exec.tgid, Some(exec.start)).is_some_and(|entry| entry.existing);
+        let known = processes.table.find(exec.tgid, Some(exec.start));
+        let (execs, told, existing) =
+            known.map_or((1, 0, false), |entry| (entry.execs + 1, entry.told, entry.existing));
         let mut parts = Parts(data);
         let (exe, cwd, cgroup, args) = (
             parts.take(exec.exe_len),
@@ -208,9 +217,10 @@ impl Engine {
             redaction.apply(process);
         });
         let round = processes.watchers.round();
-        let masks = decide(processes, &process, execs, None, world.settling);
-        processes.table.insert(Entry { process: process.clone(), round, execs, masks, existing });
-        self.started(&process, Some(exec.tgid), exec.header.time, masks[SOURCE], world, |_| true);
+        let (wanted, masks) = decide(processes, &process, execs, told, None, world.settling);
+        let (tid, time) = (Some(exec.tgid), exec.header.time);
+        let told = told | self.started(&process, tid, time, wanted[SOURCE], world, |_| true);
+        world.processes.table.insert(Entry { process, round, execs, masks, told, existing });
         let same = |orphan: &Orphan| orphan.exit.tgid == exec.tgid && same_start(orphan.exit.start, exec.start);
         if let Some(at) = self.orphans.iter().position(same) {
             let exit = self.orphans.swap_remove(at).exit;
@@ -242,7 +252,7 @@ impl Engine {
     fn lone_end(&mut self, exec: &abi::Exec, world: &mut World<'_>) {
         let (process, masks) = lone(exec, world);
         let round = world.processes.watchers.round();
-        let entry = Entry { process, round, execs: 1, masks, existing: false };
+        let entry = Entry { process, round, execs: 1, masks, told: 0, existing: false };
         self.ended(&entry, Some(Status::parse(exec.status)), exec.header.time, Some(exec.tid), world);
         world.processes.table.recycle(entry.process);
     }
@@ -264,7 +274,7 @@ impl Engine {
         emit(
             &mut self.taps,
             mask,
-            |options| options.threads,
+            |_, options| options.threads,
             world,
             &process,
             at,
@@ -285,6 +295,7 @@ impl Engine {
         self.taps.iter().any(|(bit, tap)| mask >> bit & 1 == 1 && tap.options.threads)
     }
 
+    /// Says who was told.
     fn started(
         &mut self,
         process: &Rc<Process>,
@@ -293,22 +304,29 @@ impl Engine {
         mask: u64,
         world: &World<'_>,
         wanted: impl Fn(&Options) -> bool,
-    ) {
+    ) -> u64 {
         let at = world.offsets.wall(time);
-        emit(&mut self.taps, mask, wanted, world, process, at, |tap, parent| {
-            ExecRecord::new(State::Started, at, process, tid, parent, tap.meta)
-        });
+        emit(
+            &mut self.taps,
+            mask,
+            |_, options| wanted(options),
+            world,
+            process,
+            at,
+            |tap, parent| ExecRecord::new(State::Started, at, process, tid, parent, tap.meta),
+        )
     }
 
     fn ended(&mut self, entry: &Entry, status: Option<Status>, time: u64, tid: Option<u32>, world: &World<'_>) {
         let at = world.offsets.wall(time);
         let process = &entry.process;
-        // A fork that never exec'd has not been told of, but to those who want forks.
-        let told = entry.existing || entry.execs > 0;
+        // Who was told of a start is told of the end, whatever the process is by now. So is who wants it only now, but
+        // of a fork that never exec'd only with forks.
+        let all = entry.existing || entry.execs > 0;
         emit(
             &mut self.taps,
             entry.masks[SOURCE],
-            |options| told || options.forks,
+            |bit, options| all || options.forks || entry.told >> bit & 1 == 1,
             world,
             process,
             at,
@@ -327,25 +345,28 @@ impl Engine {
     }
 }
 
-/// Hands a record to each directive of the mask whose options want it.
+/// Hands a record to each directive of the mask whose options want it. Says to whom.
 fn emit<'a>(
     taps: &mut Taps<Options>,
     mask: u64,
-    wanted: impl Fn(&Options) -> bool,
+    wanted: impl Fn(u32, &Options) -> bool,
     world: &'a World<'_>,
     process: &'a Rc<Process>,
     at: Timestamp,
     record: impl Fn(&Tap<Options>, Option<&'a Process>) -> ExecRecord<'a>,
-) {
-    taps.each_of(mask, |_, tap| {
-        if !wanted(&tap.options) {
+) -> u64 {
+    let mut told = 0;
+    taps.each_of(mask, |bit, tap| {
+        if !wanted(bit, &tap.options) {
             return;
         }
+        told |= 1 << bit;
         let parent = world.processes.table.find(process.ppid, None).map(|entry| &*entry.process);
         let record = record(tap, parent);
         let monotonic = Instant(at.0.wrapping_sub(world.offsets.monotonic));
         tap.event(&Event::new(at, monotonic, &record));
     });
+    told
 }
 
 /// A process of which only this record tells, and who wants it.
@@ -379,24 +400,34 @@ fn describe(process: &mut Process, exec: &abi::Exec, offsets: Offsets) {
     }
 }
 
-/// Which directives want the process now; the kernel is told where it cannot know by itself.
-fn decide(processes: &mut Processes, process: &Process, execs: u32, inherited: Option<Masks>, settling: bool) -> Masks {
-    let masks = processes.watchers.decide(process);
+/// Which directives want the process now, and the same with those that were told of it; the kernel is told of these
+/// where it cannot know by itself.
+fn decide(
+    processes: &mut Processes,
+    process: &Process,
+    execs: u32,
+    told: u64,
+    inherited: Option<Masks>,
+    settling: bool,
+) -> (Masks, Masks) {
+    let wanted = processes.watchers.decide(process);
+    let mut masks = wanted;
+    masks[SOURCE] |= told;
     if settling || processes.watchers.any_conditions() && inherited != Some(masks) {
         let Process { pid, start, .. } = *process;
         processes.decisions.push(Decision { pid, start, execs: Some(execs), masks });
     }
-    masks
+    (wanted, masks)
 }
 
 fn rename(exec: &abi::Exec, processes: &mut Processes) {
     let Some(entry) = processes.table.find(exec.tgid, Some(exec.start)) else { return };
-    let (old, masks) = (entry.process.clone(), entry.masks);
+    let (old, masks, told) = (entry.process.clone(), entry.masks, entry.told);
     let fresh = processes.table.describe(|fresh| {
         fresh.copy_from(&old);
         put_name(&mut fresh.name, &exec.comm);
     });
-    let decided = processes.watchers.decide(&fresh);
+    let decided = processes.watchers.decide_on(&fresh, told);
     if let Some(entry) = processes.table.find_mut(exec.tgid, exec.start) {
         (entry.process, entry.masks) = (fresh, decided);
     }
@@ -423,8 +454,6 @@ const THREAD_EXIT: u16 = 6;
 /// A flag of include/tawon/record.h.
 const THREADS: u16 = 4;
 
-/// The index of this source's mask.
-const SOURCE: usize = 0;
 const JOINED_WITHIN: Duration = Duration::from_secs(1);
 const ORPHANS: usize = 4096;
 /// Slots of the table of processes that one turn decides for, a few microseconds each with what the watch map and
