@@ -3,6 +3,7 @@
 mod agent;
 mod capture;
 mod exec;
+mod exec_threads;
 mod flows;
 mod fronthaul;
 mod interrupts;

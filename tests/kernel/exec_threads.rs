@@ -1,0 +1,148 @@
+//! Threads: each start and end once, and processes that go on without the thread that they began with.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::agent::{Agent, Record, count, directory};
+use crate::exec::{directive, nanoseconds};
+use crate::worker::{self, Worker, alias};
+
+#[test]
+fn an_exec_from_another_thread_goes_on_as_the_same_process() {
+    let directory = directory("thread-exec");
+    let (before, after) = (worker::name("ta"), worker::name("tb"));
+    let program = alias(&directory, &after, Path::new("/bin/true"));
+    let mut worker = Worker::start(&before, &["thread-execs", program.to_str().unwrap()]);
+    let pid = u64::from(worker.pid());
+    let agent = Agent::start(&directive(&after, "{}"));
+    worker.go();
+    worker.end();
+    agent.until("the end", |records| count(records, "ended") == 1);
+    let records = agent.stop();
+    assert_eq!(records.len(), 2, "{records:?}");
+    for record in &records {
+        assert_eq!((record.number("process.pid"), record.text("process.name")), (pid, &*after));
+        assert_eq!(record.at("args"), &json!(["true", "from-a-thread"]));
+    }
+    assert_eq!(records[1].number("exitCode"), 0);
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn a_process_lives_on_when_its_leader_has_left() {
+    let name = worker::name("tl");
+    let mut worker = Worker::start(&name, &["leader-leaves"]);
+    let agent = Agent::start(&directive(&name, "existing: true"));
+    agent.until("the start", |records| count(records, "started") == 1);
+    let began = nanoseconds();
+    worker.go();
+    agent.until("the end", |records| count(records, "ended") == 1);
+    drop(worker);
+    let records = agent.stop();
+    assert_eq!((count(&records, "started"), count(&records, "ended")), (1, 1));
+    let ended = records.iter().find(|record| record.is("ended")).unwrap();
+    assert_eq!(ended.number("exitCode"), 7);
+    assert!(ended.number("tsNs") >= began + 500_000_000, "the end came with the leader's");
+}
+
+#[test]
+fn threads_are_told_of_where_they_are_wanted() {
+    let name = worker::name("tt");
+    let mut worker = Worker::start(&name, &["threads", "9"]);
+    let pid = worker.pid();
+    let agent = Agent::start(&directive(&name, "threads: true"));
+    let before = nanoseconds();
+    worker.go();
+    let tids: HashSet<u64> = worker.end().iter().map(|line| line.parse().unwrap()).collect();
+    agent.until("the process's end", |records| {
+        records.iter().any(|record| record.is("ended") && record.at("exitCode") == 0)
+    });
+    let records = agent.stop();
+    let of_threads = |state: &str| -> HashSet<u64> {
+        let threads = records.iter().filter(|record| record.is(state) && record.at("process.tid") != pid);
+        threads.map(|record| record.number("process.tid")).collect()
+    };
+    assert_eq!(of_threads("started"), tids);
+    assert_eq!(of_threads("ended"), tids);
+    for tid in tids {
+        let [started, ended] = ["started", "ended"].map(|state| {
+            let mut those = records.iter().filter(|record| record.is(state) && record.at("process.tid") == tid);
+            those.next().unwrap()
+        });
+        assert_eq!(ended.text("startedAt"), started.text("startedAt"));
+        assert!((before..=started.number("tsNs")).contains(&began_at(ended)), "{started:?} {ended:?}");
+    }
+    assert_eq!((count(&records, "started"), count(&records, "ended")), (9, 10));
+}
+
+#[test]
+fn each_thread_is_told_of_as_ended_once_whichever_of_the_last_is_first() {
+    const TIMES: usize = 100;
+    let name = worker::name("tx");
+    let times = TIMES.to_string();
+    let ways = [("apart", 1), ("exit", 7), ("kill", 7)];
+    let workers = ways.map(|(how, _)| Worker::start(&name, &["ends-of-threads", how, &times]));
+    let agent = Agent::start(&directive(&name, "threads: true, forks: true, meta: all"));
+    let mut threads = HashMap::new();
+    for (mut worker, (_, each)) in workers.into_iter().zip(ways) {
+        worker.go();
+        threads.extend(worker.end().iter().map(|line| (line.parse::<u64>().unwrap(), each)));
+    }
+    // Pids come again only after many more.
+    assert_eq!(threads.len(), ways.len() * TIMES);
+    let expected = threads.values().sum::<usize>();
+    let of_threads = |records: &[Record], state| -> Vec<(u64, u64)> {
+        let is = |record: &&Record| {
+            let status = [record.at("exitCode"), record.at("signal")];
+            record.is(state) && status == [&json!(null); 2] && record.at("process.tid") != record.at("process.pid")
+        };
+        let those = records.iter().filter(is);
+        those.map(|record| (record.number("process.pid"), record.number("process.tid"))).collect()
+    };
+    agent.until("all ends", |records| {
+        let ends = records.iter().filter(|record| record.at("exitCode").is_u64() || record.at("signal").is_u64());
+        ends.count() == ways.len() * (TIMES + 1) && of_threads(records, "ended").len() >= expected
+    });
+    let records = agent.stop();
+    let (mut started, mut ended) = (of_threads(&records, "started"), of_threads(&records, "ended"));
+    started.sort_unstable();
+    ended.sort_unstable();
+    assert_eq!(started.len(), expected);
+    assert_eq!(started, ended);
+}
+
+#[test]
+fn threads_that_an_exec_ends_are_told_of_and_so_is_the_one_that_execs() {
+    let directory = directory("thread-pairs");
+    let (before, after) = (worker::name("tq"), worker::name("tr"));
+    let program = alias(&directory, &after, Path::new("/bin/true"));
+    let mut worker = Worker::start(&before, &["thread-execs", program.to_str().unwrap()]);
+    let pid = u64::from(worker.pid());
+    let before = directive(&before, "threads: true, meta: all");
+    let after = directive(&after, "threads: true, meta: all").replace("name: test", "name: after");
+    let agent = Agent::start(&format!("{before}\n{after}"));
+    worker.go();
+    let tids: Vec<u64> = worker.end().iter().map(|line| line.parse().unwrap()).collect();
+    agent.until("the end", |records| records.iter().any(|record| record.at("exitCode") == 0));
+    let records = agent.stop();
+    let of = |directive: &str| -> Vec<(u64, String)> {
+        let those = records.iter().filter(|record| record.directive == directive);
+        those.map(|record| (record.number("process.tid"), record.text("state").to_owned())).collect()
+    };
+    let told = of("test");
+    let [other, execs] = [tids[0], tids[1]];
+    for tid in [other, execs] {
+        let states: Vec<&str> = told.iter().filter(|(of, _)| *of == tid).map(|(_, state)| &**state).collect();
+        assert_eq!(states, ["started", "ended"], "{tid}: {records:?}");
+    }
+    assert_eq!(told.last(), Some(&(execs, "ended".to_owned())));
+    assert_eq!(of("after"), [(pid, "started".to_owned()), (pid, "ended".to_owned())]);
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// When what ended began, by how long it took.
+fn began_at(ended: &Record) -> u64 {
+    ended.number("tsNs") - 1000 * ended.number("durationUs")
+}
