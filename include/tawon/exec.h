@@ -42,7 +42,8 @@ struct tawon_exec {
 	__u32 args_size; /* EXEC: of the whole argv, of which args_len bytes are here */
 	__u8 comm[16];
 	/* EXEC: lengths of what stands in data, in this order. Paths are components, innermost first,
-	 * each ended by a zero byte, the last a slash, unless the path was too long and is cut there; args is argv as in /proc/PID/cmdline. */
+	 * each ended by a zero byte, the last a slash, unless the path was too long and is cut there; args is argv as in
+	 * /proc/PID/cmdline. */
 	__u16 exe_len;
 	__u16 cwd_len;
 	__u16 cgroup_len;

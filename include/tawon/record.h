@@ -18,7 +18,7 @@ struct tawon_header {
 #define TAWON_F_THREADS 4
 
 /* On a flow that has ended: nothing was known of its socket before. */
-#define TAWON_F_UNTRACKED 4
+#define TAWON_F_UNTRACKED 8
 
 /* Sources, as indices of a watch entry's masks. */
 #define TAWON_EXEC 0

@@ -446,7 +446,7 @@ fn number(record: &[u8]) -> Option<u64> {
 }
 
 /// TAWON_F_UNTRACKED.
-const UNTRACKED: u16 = 4;
+const UNTRACKED: u16 = 8;
 /// What is noted of a claim where the index is not asked. As half of a hash it is as likely as any other,
 /// and costs no more than a wrong guess.
 const IN_SEQUENCE: u32 = u32::MAX;
