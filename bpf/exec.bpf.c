@@ -384,6 +384,18 @@ int BPF_PROG(tawon_sched_exit, struct task_struct *task)
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(tawon_sched_exit_again, struct task_struct *task)
 {
+	return tawon_left_out(ctx, COPIED_SCHED_EXIT, 1) ? sched_exit(ctx, task) : 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(tawon_sched_exit_third, struct task_struct *task)
+{
+	return tawon_left_out(ctx, COPIED_SCHED_EXIT, 1) ? sched_exit(ctx, task) : 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(tawon_sched_exit_fourth, struct task_struct *task)
+{
 	return tawon_left_out(ctx, COPIED_SCHED_EXIT, 0) ? sched_exit(ctx, task) : 0;
 }
 

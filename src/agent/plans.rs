@@ -80,7 +80,7 @@ fn copied(hooks: Hooks) -> &'static [(&'static str, &'static [&'static str])] {
         Hooks::Exec => &[
             ("tawon_newtask", &["tawon_newtask_again"]),
             ("tawon_sched_exec", &["tawon_sched_exec_again"]),
-            ("tawon_sched_exit", &["tawon_sched_exit_again"]),
+            ("tawon_sched_exit", &["tawon_sched_exit_again", "tawon_sched_exit_third", "tawon_sched_exit_fourth"]),
             ("tawon_rename", &["tawon_rename_again"]),
         ],
         Hooks::Flows => &[
@@ -114,6 +114,8 @@ static EXEC: Plan = Plan {
         ("tawon_newtask_again", PREEMPTIBLE),
         ("tawon_sched_exec_again", PREEMPTIBLE),
         ("tawon_sched_exit_again", PREEMPTIBLE),
+        ("tawon_sched_exit_third", PREEMPTIBLE),
+        ("tawon_sched_exit_fourth", PREEMPTIBLE),
         ("tawon_rename_again", PREEMPTIBLE),
     ],
     variants: &[Variant { name: "tp_btf", without: &[], optional: &[], misses: "" }],
