@@ -341,8 +341,9 @@ static __always_inline int sched_exit(void *ctx, struct task_struct *task)
 		exec.header.size = sizeof(exec);
 		exec.status = BPF_CORE_READ(task, exit_code);
 		exec.header.mask = tawon_wanted(TAWON_EXEC, tgid, exec.start, &exec.header.flags);
-		/* Another of the last threads was faster with the end: who wanted this process user space knows. */
-		if (!live && !bpf_map_lookup_elem(&tawon_watched, &tgid))
+		/* Another of the last threads was faster with the end, perhaps since `live` was read: who wanted this
+		 * process user space knows. */
+		if (!exec.header.mask && !bpf_map_lookup_elem(&tawon_watched, &tgid))
 			exec.header.mask = ~0ULL;
 		if (exec.header.mask)
 			tawon_emit(ctx, &exec.header, sizeof(exec), ERROR_EXIT_OUTPUT);

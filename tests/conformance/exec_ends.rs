@@ -37,6 +37,17 @@ fn a_thread_that_ends_behind_its_process_is_told_of_like_one_before_it() {
 }
 
 #[test]
+fn a_thread_that_ends_behind_a_process_that_nobody_wants_is_not_told_of() {
+    let mut bench = Bench::new();
+    let others = Condition::Not(Box::new(Condition::Equal(Field::Exe, "/usr/bin/worker".to_owned())));
+    bench.come(1, Some(others), Options { threads: true, ..Options::default() });
+    bench.record(EXEC, PID, |_| ());
+    bench.record(EXIT, PID, |exit| exit.header.flags = THREADS_LEFT);
+    bench.record(THREAD_EXIT, PID, |thread| thread.tid = 77);
+    assert_eq!(bench.take(), []);
+}
+
+#[test]
 fn a_thread_that_execs_has_ended_as_what_it_was() {
     let mut bench = Bench::new();
     bench.come(1, Some(named("server")), Options { threads: true, ..Options::default() });

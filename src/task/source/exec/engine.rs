@@ -241,7 +241,8 @@ impl Engine {
         if let Some(entry) = table.remove(exec.tgid) {
             self.ended(&entry, Some(Status::parse(exec.status)), exec.header.time, Some(exec.tid), world);
             let (table, mask) = (&mut world.processes.table, entry.masks[SOURCE]);
-            match exec.header.flags & THREADS != 0 && self.want_threads(mask) {
+            // Also where nobody wants it: what its threads tell by themselves may look as if somebody did.
+            match exec.header.flags & THREADS != 0 && self.taps.iter().any(|(_, tap)| tap.options.threads) {
                 true => self.departed.push(entry.process, mask, exec.header.time, |process| table.recycle(process)),
                 false => table.recycle(entry.process),
             }
@@ -289,10 +290,6 @@ impl Engine {
             },
         );
         world.processes.table.recycle(process);
-    }
-
-    fn want_threads(&self, mask: u64) -> bool {
-        self.taps.iter().any(|(bit, tap)| mask >> bit & 1 == 1 && tap.options.threads)
     }
 
     /// Says who was told.
