@@ -177,6 +177,7 @@ int tawon_existing(struct bpf_iter__task_file *ctx)
 	struct file *file = ctx->file;
 	struct tawon_flow fresh = {};
 	struct mptcp_sock *mptcp;
+	struct tawon_flow *known;
 	struct socket *socket;
 	struct sock *sk;
 	__u16 protocol, type;
@@ -239,8 +240,14 @@ int tawon_existing(struct bpf_iter__task_file *ctx)
 	error = bpf_map_update_elem(&tawon_sockets, &key, &fresh, BPF_NOEXIST);
 	if (error) {
 		/* One that is known already, or that another descriptor has led to. */
-		if (error != -EEXIST)
+		if (error != -EEXIST) {
 			tawon_not_taken(error, ERROR_EXISTING_FULL, ERROR_EXISTING_REFUSED);
+			return 0;
+		}
+		/* Of UDP it is kept while nobody wants it. Somebody may now. */
+		known = protocol == IPPROTO_UDP ? bpf_map_lookup_elem(&tawon_sockets, &key) : NULL;
+		if (known && known->claimed && !known->header.mask)
+			known->header.mask = tawon_wanted(TAWON_FLOWS, known->tgid, known->process_start, &known->header.flags);
 		return 0;
 	}
 	if (protocol == IPPROTO_TCP)

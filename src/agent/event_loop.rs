@@ -44,6 +44,8 @@ pub struct Agent {
     pub(super) sources: Sources,
     /// By `Hooks`.
     pub(super) taps: [Taps; 2],
+    /// Whether it was being decided who wants which process, when directives last were looked at.
+    pub(super) was_deciding: bool,
     /// Taken out while it answers, since its answers are made of everything else.
     pub(super) server: Option<Server>,
     pub(super) shared: SharedContext,
@@ -109,6 +111,7 @@ impl Agent {
             slots: Vec::new(),
             sources,
             taps: Default::default(),
+            was_deciding: false,
             server: Some(server),
             runs,
             signals,
@@ -316,6 +319,8 @@ impl Agent {
 
     /// Lets directives live: start, end, fail, be tried again, go.
     fn live(&mut self, now: Now, each_second: bool) {
+        // Asked before any of them leaves, which has everything decided anew: those that leave at the same time go together.
+        self.was_deciding = self.sources.is_deciding();
         self.each_slot(|agent, slot| {
             let before = slot.life.state();
             match slot.life.poll(now) {
@@ -338,7 +343,8 @@ impl Agent {
         if self.ending == 0 && self.slots.iter().any(gone) {
             for slot in self.slots.iter().filter(|slot| gone(slot)) {
                 let name = &slot.directive.name;
-                if !self.slots.iter().any(|other| !other.leaving && other.directive.name == *name) {
+                let taken = self.slots.iter().any(|other| !other.leaving && other.directive.name == *name);
+                if !taken && !self.disk.shown.contains(name) {
                     self.runs.state(name, None);
                 }
             }
@@ -422,9 +428,10 @@ impl Agent {
             Place::Capture(run) => run.capture.failure().map(|failure| format!("capture: {failure}")),
             _ => None,
         };
+        // A file's pipeline is ticked by its frames' time, one that is closed by nothing.
+        let closed = matches!(slot.place, Place::Flushing(..));
         let Some(pipeline) = self.pipeline_mut(slot) else { return };
-        // A file's pipeline is ticked by its frames' time.
-        if !is_file && (each_second || pipeline.deadline().is_some_and(|deadline| deadline <= now.mono)) {
+        if !is_file && !closed && (each_second || pipeline.deadline().is_some_and(|deadline| deadline <= now.mono)) {
             pipeline.tick(now.mono);
         }
         let (failure, finished) = (failure.or_else(|| pipeline.failure()), pipeline.finished());

@@ -168,9 +168,10 @@ impl Agent {
             });
             self.sources.processes.redaction = Redaction::new(self.config.redact_args.as_ref());
         }
-        for slot in self.slots.iter_mut().filter(|slot| !slot.leaving && stop.contains(&slot.directive.name)) {
-            slot.leaving = true;
-            slot.replaced = start.iter().any(|directive| directive.name == slot.directive.name);
+        for slot in &mut self.slots {
+            slot.leaving |= stop.contains(&slot.directive.name);
+            // It may have been leaving before.
+            slot.replaced |= slot.leaving && start.iter().any(|directive| directive.name == slot.directive.name);
         }
         // The new ones first, so that programs which both they and what ends want stay.
         for directive in start {

@@ -180,11 +180,14 @@ impl Agent {
             Place::Draining { hooks, bit, why, step: step @ Drain::Rings(_) } => {
                 let Drain::Rings(until) = *step else { return };
                 // One that has only just come is told of what was there, too.
-                if self.sources.drained() < until || self.sources.is_deciding() {
+                if self.sources.drained() < until || self.was_deciding {
                     return;
                 }
                 let (hooks, bit, why) = (*hooks, *bit, *why);
                 self.taps[hooks as usize].emptying -= 1;
+                if hooks == Hooks::Flows {
+                    self.sources.flows.forgo(bit);
+                }
                 match hooks {
                     Hooks::Exec => self.left(slot, hooks, bit, why, now),
                     // What is open is told with its statistics as they are now.

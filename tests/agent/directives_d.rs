@@ -207,7 +207,46 @@ fn what_becomes_of_the_directives_of_each_file_is_told_by_their_states_and_by_di
         agent.value("tawon_directive_runs_total{directive=\"a\",status=\"stopped\"}") == Some(1.0)
     });
     assert_eq!((state("a", "scheduled"), state("a", "ended")), (Some(1.0), Some(0.0)));
+
+    // One that ran from a file is refused in another: its state does not leave with the run.
+    write("n.yaml", &format!("name: n\n{RIGHT}"));
+    reload();
+    agent.until("runs", || state("n", "running") == Some(1.0));
+    std::fs::remove_file(agent.directory.join("directives.d/n.yaml")).unwrap();
+    write("m.yaml", "name: n\ntasks: [{task: exec}]\n");
+    reload();
+    let stopped = "tawon_directive_runs_total{directive=\"n\",status=\"stopped\"}";
+    agent.until("stopped", || agent.value(stopped) == Some(1.0));
+    // The turn in which the run ended is over once that is answered.
+    assert_eq!((agent.get("/readyz").unwrap().status, state("n", "ended")), (200, Some(1.0)));
     assert!(agent.stop().success());
+}
+
+#[test]
+fn a_name_that_comes_again_while_its_last_run_is_ending_has_the_state_of_the_new_one() {
+    let config = "metrics: {listen: \"PORT\"}\nprobes: {listen: \"PORT\"}\n";
+    let with = format!(
+        "{config}directives: [{{name: c, tasks: [{{task: exec}}, {{task: file, config: {{path: DIR/fifo}}}}]}}]\n"
+    );
+    let agent = Agent::spawn("d-again", config);
+    agent.until("ready", || agent.get("/readyz").is_ok_and(|answer| answer.status == 200));
+    // Nobody reads it: what is to be written keeps the run from its end for a while.
+    let fifo = agent.directory.join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let value = |state: &str| agent.value(&format!("tawon_directive_state{{directive=\"c\",state=\"{state}\"}}"));
+    agent.reload(&with);
+    agent.until("runs", || value("running") == Some(1.0));
+    agent.until("has something to write", || {
+        assert!(std::process::Command::new("true").status().unwrap().success());
+        agent.metrics().lines().any(|line| line.starts_with("tawon_sink_queue_bytes{") && !line.ends_with(" 0"))
+    });
+    agent.reload(config);
+    agent.until("leaves", || !agent.get("/directives").unwrap().body.contains("\"name\":\"c\""));
+    agent.reload(&with);
+    agent.until("is there again", || agent.get("/directives").unwrap().body.contains("\"name\":\"c\""));
+    let stopped = "tawon_directive_runs_total{directive=\"c\",status=\"stopped\"}";
+    agent.until("ended", || agent.value(stopped) == Some(1.0));
+    assert_eq!((agent.get("/readyz").unwrap().status, value("running"), value("ended")), (200, Some(1.0), Some(0.0)));
 }
 
 const CONFIG: &str = "

@@ -1,6 +1,7 @@
 //! Reloads while flows come and go: what does not change loses nothing.
 
 use std::collections::HashMap;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -163,7 +164,8 @@ fn a_directive_in_the_place_of_the_last_one_of_its_source_misses_nothing_and_dou
         move || {
             let mut starts = 0;
             while !ended.load(Ordering::Relaxed) {
-                assert!(Command::new(&program).arg(starts.to_string()).status().expect("it starts").success());
+                let status = Command::new(&program).arg0("true").arg(starts.to_string()).status();
+                assert!(status.expect("it starts").success());
                 starts += 1;
             }
             starts
@@ -217,7 +219,7 @@ fn a_directive_that_starts_when_the_last_one_of_its_source_stops_is_told_of_what
     let agent = Agent::start(&format!("{first}{second}"));
     agent.until_shows("tawon_directive_runs_total{directive=\"first\",status=\"completed\"}", 1.0);
     agent.wait_until_ready();
-    assert!(Command::new(&program).status().unwrap().success());
+    assert!(Command::new(&program).arg0("true").status().unwrap().success());
     agent.until("its start", |records| records.iter().any(|record| record.directive == "second" && is_start(record)));
     drop(agent);
     std::fs::remove_dir_all(directory).unwrap();

@@ -1,10 +1,11 @@
 //! Sockets that are not what they look like, or of which nothing was seen before their end.
 
+use std::net::UdpSocket;
 use std::path::Path;
 
 use serde_json::Value;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Record};
 use crate::support::namespace::{self, records, text};
 use crate::worker::{self, Worker};
 
@@ -168,6 +169,64 @@ fn what_nobody_wants_ends_without_a_word() {
     for series in ["flow_extra_ended", "flow_missing_started"] {
         assert_eq!(after.value(series), before.value(series), "{series}");
     }
+}
+
+#[test]
+fn a_udp_socket_that_nobody_wanted_is_told_of_to_who_comes_later() {
+    if std::fs::metadata("/sys/fs/cgroup").is_err() {
+        return println!("SKIPPED: a_udp_socket_that_nobody_wanted_is_told_of_to_who_comes_later: no cgroups");
+    }
+    let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (server, client, late) = (bind(), bind(), bind());
+    let at = server.local_addr().unwrap();
+    let flows = |more: &str| {
+        format!(
+            "  - {{name: test, {more}tasks: [{{task: flows, config: {{filter: port {}}}}}, {{task: log}}]}}",
+            at.port()
+        )
+    };
+    let agent = Agent::start(&flows("condition: {equal: {field: process.name, value: nobody}}, "));
+    if agent.stderr().contains("UDP: needs") {
+        return println!("SKIPPED: a_udp_socket_that_nobody_wanted_is_told_of_to_who_comes_later: no cgroup version 2");
+    }
+    let exchange = |from: &UdpSocket| {
+        from.send_to(b"hello", at).unwrap();
+        assert_eq!(server.recv(&mut [0; 9]).unwrap(), 5);
+    };
+    exchange(&client);
+    agent.wait_for_idle("flows");
+    agent.reload(&flows(""));
+    agent.until_shows("tawon_config_reloads_total{status=\"success\"}", 2.0);
+    agent.wait_until_ready();
+    (0..3).for_each(|_| exchange(&late));
+    drop((server, client, late));
+    let of = |record: &Record, own: u16| record.number("net.selfPort") == u64::from(own) && record.is("ended");
+    let records = agent.until("its end", |records| records.iter().any(|record| of(record, at.port())));
+    let of_late = records.iter().find(|record| of(record, at.port())).unwrap();
+    assert_eq!((of_late.number("segsRX"), of_late.number("bytesRX")), (3, 15), "{of_late:?}");
+}
+
+#[test]
+fn a_udp_flow_that_every_filter_keeps_out_is_one_event() {
+    let agent = Agent::alone("", "  - {name: test, tasks: [{task: flows, config: {filter: port 1}}, {task: log}]}");
+    if agent.stderr().contains("UDP: needs") {
+        return println!("SKIPPED: a_udp_flow_that_every_filter_keeps_out_is_one_event: no cgroup version 2");
+    }
+    let (server, client) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    let at = server.local_addr().unwrap();
+    let datagrams = |agent: &Agent| agent.wait_for_idle("flows").produced("flows", "datagram");
+    let before = datagrams(&agent);
+    for turn in 0..300 {
+        client.send_to(b"hello", at).unwrap();
+        assert_eq!(server.recv(&mut [0; 9]).unwrap(), 5);
+        // Now and then the agent comes to what was told.
+        if turn % 100 == 50 {
+            agent.wait_for_idle("flows");
+        }
+    }
+    // Of both sockets one, and of others on the machine a few.
+    let told = datagrams(&agent) - before;
+    assert!((2.0..50.0).contains(&told), "{told}");
 }
 
 /// Sockets by Python before an agent with these tasks starts and, from `step()` on, behind that; then `until` holds.

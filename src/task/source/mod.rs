@@ -77,18 +77,21 @@ impl<O> Tap<O> {
 pub struct Taps<O> {
     slots: Vec<Option<Tap<O>>>,
     mask: u64,
+    /// Behind the bit that was given last.
+    next: u32,
 }
 
 impl<O> Default for Taps<O> {
     fn default() -> Taps<O> {
-        Taps { slots: Vec::new(), mask: 0 }
+        Taps { slots: Vec::new(), mask: 0, next: 0 }
     }
 }
 
 impl<O> Taps<O> {
-    /// The bit that the next directive gets. None when all 64 are taken.
+    /// The bit that the next directive gets: one that nobody has had for as long as can be, since the kernel may hold it
+    /// yet of sockets whose owner is gone. None when all 64 are taken.
     pub fn free_bit(&self) -> Option<u32> {
-        (0..64).find(|&bit| self.slots.get(bit as usize).is_none_or(Option::is_none))
+        (0..64).map(|at| (self.next + at) % 64).find(|&bit| self.slots.get(bit as usize).is_none_or(Option::is_none))
     }
 
     pub fn insert(&mut self, bit: u32, tap: Tap<O>) {
@@ -98,6 +101,7 @@ impl<O> Taps<O> {
         }
         self.slots[at] = Some(tap);
         self.mask |= 1 << bit;
+        self.next = (bit + 1) % 64;
     }
 
     pub fn remove(&mut self, bit: u32) -> Option<Tap<O>> {
@@ -138,5 +142,30 @@ impl<O> Taps<O> {
                 each(bit, tap);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bit_that_has_become_free_is_given_again_as_late_as_can_be() {
+        let mut taps = Taps::<()>::default();
+        let insert = |taps: &mut Taps<()>| {
+            let bit = taps.free_bit()?;
+            taps.insert(bit, Tap::new((), Meta::default(), Pipeline::default()));
+            Some(bit)
+        };
+        assert_eq!(insert(&mut taps), Some(0));
+        for bit in 1..64 {
+            assert_eq!(insert(&mut taps), Some(bit));
+            assert!(taps.remove(bit).is_some());
+        }
+        assert_eq!([(); 2].map(|()| insert(&mut taps)), [Some(1), Some(2)], "the first is taken yet");
+        while taps.mask() != u64::MAX {
+            insert(&mut taps).expect("there are free ones");
+        }
+        assert_eq!(insert(&mut taps), None);
     }
 }

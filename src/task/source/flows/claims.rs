@@ -104,7 +104,7 @@ impl Engine {
             *left -= 1;
             let number = std::mem::replace(&mut next, flow.next_of_socket);
             desk.claim_for(flow, &claim, owner.clone(), masks, world);
-            if flow.mask == 0 {
+            if flow.mask == 0 && claim.header.mask == 0 {
                 self.let_go(number, world);
             }
         }

@@ -37,7 +37,9 @@ impl Desk<'_> {
                 }
                 world.processes.watchers.mask(entry, SOURCE)
             }
-            None if flow.claimed == Claimed::By => told,
+            // Of a process that has gone. Directives of every process may have come since, but the agent itself is nobody's.
+            None if flow.claimed == Claimed::By && told == 0 => 0,
+            None if flow.claimed == Claimed::By => told | world.processes.watchers.unconditional()[SOURCE],
             None => world.processes.watchers.unconditional()[SOURCE],
         };
         self.want(flow, masks);

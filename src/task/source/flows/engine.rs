@@ -265,7 +265,7 @@ impl Engine {
         desk.announce(flow, claim.header.time, world);
         // Who was told of a start is told of the end, whoever the owner turned out to be.
         flow.mask |= announced;
-        if flow.mask == 0 {
+        if flow.mask == 0 && !(flow.is_udp() && claim.header.mask != 0) {
             self.let_go(number, world);
         }
     }

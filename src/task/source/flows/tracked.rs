@@ -96,6 +96,10 @@ impl Tracked {
 
     /// The kernel told what its statistics are now.
     pub fn refresh(&mut self, kernel: &abi::Flow) {
+        // It was told of a change that came behind that.
+        if kernel.header.time < self.newest {
+            return;
+        }
         self.kernel = abi::Flow { header: self.kernel.header, ..*kernel };
         if self.claimed == Claimed::Not {
             self.claimed = Claimed::of(&self.kernel);

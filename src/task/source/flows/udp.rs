@@ -16,11 +16,8 @@ impl Engine {
         let mut flow = Tracked::new(kernel);
         if kernel.claimed != 0 {
             self.desk().own(&mut flow, kernel.header.mask, world);
+            // Kept also if nobody wants it: were the kernel side to forget it, its next datagram would be the first again.
             self.desk().announce(&mut flow, kernel.header.time, world);
-            if flow.mask == 0 {
-                world.sockets.forget_peer(&flow.peer_key());
-                return;
-            }
         } else {
             self.unclaimed.push_back((Instant(kernel.header.time) + CLAIMED_WITHIN, kernel.flow));
         }

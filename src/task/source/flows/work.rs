@@ -98,6 +98,11 @@ impl Engine {
         self.works.push_back(Work::Join(bit, Walk::default()));
     }
 
+    /// A directive ends, and gets nothing that begins from now on; `leave` follows.
+    pub fn forgo(&mut self, bit: u32) {
+        self.leaving |= 1 << bit;
+    }
+
     /// A directive ends: what is open is told as ended without an end. The caller has brought statistics
     /// up to date (`ongoing`) and takes the tap out when that is finished.
     pub fn leave(&mut self, bit: u32) {
