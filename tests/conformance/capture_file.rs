@@ -229,6 +229,22 @@ fn what_is_no_capture_file_is_told_in_one_sentence() {
 }
 
 #[test]
+fn what_is_no_regular_file_is_refused_and_never_waited_for() {
+    let (pipe, link) = (scratch("pipe"), scratch("link"));
+    let _ = (std::fs::remove_file(&pipe), std::fs::remove_file(&link));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::os::unix::fs::symlink(&pipe, &link).unwrap();
+    for path in [pipe, link, scratch("."), PathBuf::from("/dev/zero")] {
+        let (told, tells) = std::sync::mpsc::channel();
+        let of_thread = path.clone();
+        std::thread::spawn(move || told.send(read(&of_thread, &[]).err()));
+        let error = tells.recv_timeout(std::time::Duration::from_secs(20)).expect("it is not waited for");
+        assert_eq!(error, Some(format!("{} is no regular file", path.display())));
+    }
+    assert!(read(&scratch("nothing"), &[]).err().unwrap().starts_with("cannot open "));
+}
+
+#[test]
 fn a_filter_of_libpcap_chooses_frames_of_a_file_too() {
     let sample = sample("filter.pcap");
     let filter = |text: &str| [("filter", Value::Text(text.to_owned()))];

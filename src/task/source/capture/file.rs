@@ -3,7 +3,10 @@
 //! libpcap refuses files whose interfaces differ in link type and drops the interfaces' names, and the
 //! `pcap-file` crate allocates for every block of a pcapng file.
 
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use super::ahead::Blocks;
 use super::record::Interface;
@@ -34,6 +37,8 @@ struct Described {
 #[derive(Debug)]
 pub enum Error {
     Io(io::Error),
+    /// It is a pipe, a device, a directory: reading it might wait without end.
+    Irregular,
     /// It is neither pcap nor pcapng.
     Format,
     /// What it says cannot be, at this byte.
@@ -46,6 +51,7 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Error::Io(error) => error.fmt(f),
+            Error::Irregular => f.write_str("is no regular file"),
             Error::Format => f.write_str("is neither a pcap nor a pcapng file"),
             Error::Corrupt(what, at) => write!(f, "is corrupt at byte {at}: {what}"),
             Error::Cut(at) => write!(f, "ends in the middle of a frame at byte {at}"),
@@ -61,6 +67,18 @@ impl Error {
             error => error,
         }
     }
+}
+
+/// Opens a file, which is not waited for.
+pub fn open(path: &Path) -> Result<File, Error> {
+    let regular = |is: Metadata| if is.is_file() { Ok(()) } else { Err(Error::Irregular) };
+    // Before it is opened, which a pipe's writer or a device would notice.
+    regular(fs::metadata(path).map_err(Error::Io)?)?;
+    // And behind it, as the name may have come to mean a pipe, whose writer must not be waited for.
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+    let file = file.map_err(Error::Io)?;
+    regular(file.metadata().map_err(Error::Io)?)?;
+    Ok(file)
 }
 
 /// Reads the frames of a file in their order.

@@ -10,6 +10,7 @@ pub mod record;
 
 use std::fs::File;
 use std::os::fd::RawFd;
+use std::path::Path;
 use std::time::Duration;
 
 use prometheus::{IntCounter, IntCounterVec};
@@ -184,7 +185,10 @@ struct Replay {
 
 impl Replay {
     fn open(path: &str, filter: Option<String>, snaplen: u32) -> Result<Replay, String> {
-        let file = File::open(path).map_err(|error| format!("cannot open {path}: {error}"))?;
+        let file = file::open(Path::new(path)).map_err(|error| match error {
+            file::Error::Io(error) => format!("cannot open {path}: {error}"),
+            error => format!("{path} {error}"),
+        })?;
         let reader = file::Reader::ahead(file).map_err(|error| format!("{path} {error}"))?;
         let filter = filter.map(Filter::new).transpose()?;
         let path = path.to_owned();
