@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -80,6 +80,13 @@ fn output(path: &Path, settings: Arc<Mutex<Settings>>) -> io::Result<Box<dyn Out
 /// The path by which a file is known, however it was written; the file itself need not be there. A link is
 /// followed, to where its file would be made: a rotation would take the link's place.
 fn canonical(path: &Path) -> io::Result<PathBuf> {
+    // The link of /proc behind /dev/stdout leads to a pipe that has no name: what it reads as is another file's, if
+    // anyone's.
+    if let Some(is) = fs::metadata(path).ok().filter(|is| !is.is_file()) {
+        let same = |there: fs::Metadata| (there.dev(), there.ino()) == (is.dev(), is.ino());
+        let named = fs::canonicalize(path).ok().filter(|named| fs::metadata(named).is_ok_and(same));
+        return Ok(named.unwrap_or_else(|| path.to_owned()));
+    }
     let mut path = path.to_owned();
     for _ in 0..LINKS {
         match fs::canonicalize(&path) {

@@ -5,7 +5,7 @@ mod rotation;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -159,6 +159,42 @@ fn devices_are_written_without_rotation_and_their_errors_are_counted() {
         assert_eq!(counts(&pipeline), (written, dropped), "{path}");
         assert!(!pipeline.finished());
     }
+}
+
+#[test]
+fn a_pipe_without_a_name_is_written_through_the_link_of_proc() {
+    let dir = Dir::new("proc");
+    let link = dir.0.join("stdout");
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let behind = format!("/proc/self/fd/{}", writer.as_raw_fd());
+    std::os::unix::fs::symlink(&behind, &link).unwrap();
+    for (at, path) in [Path::new(&behind), &link].into_iter().enumerate() {
+        let mut pipeline = to_file(path, &[], &context("a"));
+        emit(&mut pipeline, at as u64 * 100..at as u64 * 100 + 100);
+        finish(&mut pipeline);
+        assert_eq!(counts(&pipeline), (100, 0), "{}", path.display());
+    }
+    drop(writer);
+    let mut got = Vec::new();
+    reader.read_to_end(&mut got).unwrap();
+    assert_eq!(ids(&got), (0..200).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_named_pipe_is_one_output_however_its_path_is_written() {
+    let dir = Dir::new("named");
+    let (path, link) = (dir.0.join("pipe"), dir.0.join("link"));
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let _reader = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+    let both = context("a");
+    for path in [&path, &link] {
+        let mut pipeline = to_file(path, &[], &both);
+        emit(&mut pipeline, 0..10);
+        finish(&mut pipeline);
+    }
+    let sink = format!("file:{}", path.display());
+    assert_eq!(both.metrics.counters("tawon_sink_records_total").with_label_values(&[&sink, "written"]).get(), 20);
 }
 
 #[test]
