@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::stream::{first_line, whole_lines};
+use super::stream::{cut, first_line, whole_lines};
 use super::writer::{Output, Progress, Step};
 
 /// What can be set. Shared with the tasks, so that the newest setting holds.
@@ -64,14 +64,15 @@ impl Rotating {
 
     /// The file to write to, opened anew where somebody has moved or removed it.
     fn current(&mut self) -> io::Result<&mut Open> {
-        let there = fs::metadata(&self.path).ok().map(|there| (there.dev(), there.ino()));
-        match self.open.take().filter(|open| there == Some(open.id)) {
-            Some(open) => Ok(self.open.insert(open)),
-            None => {
-                let open = Open::new(&self.path)?;
-                Ok(self.open.insert(open))
+        let there = fs::metadata(&self.path).ok();
+        let open = match (self.open.take(), there) {
+            (Some(mut open), Some(there)) if open.id == (there.dev(), there.ino()) => {
+                open.look(there.len())?;
+                open
             }
-        }
+            _ => Open::new(&self.path)?,
+        };
+        Ok(self.open.insert(open))
     }
 
     fn rotate(&mut self) -> io::Result<()> {
@@ -184,12 +185,24 @@ impl Open {
         if !is.is_file() {
             return Err(io::Error::other("is no regular file any more"));
         }
-        let mut last = [b'\n'];
-        if let Some(before) = is.len().checked_sub(1) {
-            file.read_exact_at(&mut last, before)?;
+        let mut open = Open { file, size: 0, id: (is.dev(), is.ino()), torn: false };
+        // A crash may have cut the last record of an earlier process.
+        open.look(is.len())?;
+        Ok(open)
+    }
+
+    /// Sees how the file ends if it is not of the size that it was left with, as when somebody has emptied it.
+    fn look(&mut self, size: u64) -> io::Result<()> {
+        if size == self.size {
+            return Ok(());
         }
-        // A crash cut the last record of an earlier process.
-        Ok(Open { file, size: is.len(), id: (is.dev(), is.ino()), torn: last != [b'\n'] })
+        let mut last = [b'\n'];
+        if let Some(before) = size.checked_sub(1) {
+            // Nothing is there where it was emptied just now, which the next look sees.
+            let _ = self.file.read_at(&mut last, before)?;
+        }
+        (self.size, self.torn) = (size, last != [b'\n']);
+        Ok(())
     }
 
     /// Appends whole lines. Says how many bytes of them stand, to the end of a line, and what stopped it.
@@ -215,8 +228,8 @@ impl Open {
         };
         let whole = whole_lines(lines.get(..written).unwrap_or_default());
         self.size += whole as u64;
-        if whole < written && self.file.set_len(self.size).is_err() {
-            // Cannot be taken back.
+        if whole < written && !cut(&self.file, written - whole) {
+            // Cannot be taken back, unless somebody has emptied the file: how it ends is looked at next time.
             self.size += (written - whole) as u64;
             self.torn = true;
         }

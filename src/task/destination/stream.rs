@@ -80,7 +80,7 @@ impl Output for Stream {
                 step => step,
             };
             let whole = whole_lines(lines.get(..written).unwrap_or_default());
-            if whole < written && self.cut(written - whole) {
+            if whole < written && cut(&self.file, written - whole) {
                 self.within = false;
             }
             self.tear();
@@ -112,14 +112,6 @@ impl Stream {
             }
         }
         Ok(())
-    }
-
-    /// Takes the last bytes back, where the output is a file that nobody else has written behind us.
-    fn cut(&mut self, bytes: usize) -> bool {
-        let Ok(end) = self.file.stream_position() else { return false };
-        let ours = self.file.metadata().is_ok_and(|now| now.is_file() && now.len() == end);
-        let start = end.saturating_sub(bytes as u64);
-        ours && self.file.set_len(start).is_ok() && self.file.seek(io::SeekFrom::Start(start)).is_ok()
     }
 }
 
@@ -192,6 +184,16 @@ impl Output for Fifo {
 fn can_write(file: &File, most: Duration) -> bool {
     let most = PollTimeout::try_from(most).unwrap_or(PollTimeout::ZERO);
     poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLOUT)], most).is_ok_and(|ready| ready > 0)
+}
+
+/// Takes back the last bytes that were written, where the output is a file that nobody else has written behind
+/// them or cut.
+pub(super) fn cut(mut file: &File, bytes: usize) -> bool {
+    // Of a file that is appended to, too, this is where the last write ended.
+    let Ok(end) = file.stream_position() else { return false };
+    let ours = file.metadata().is_ok_and(|now| now.is_file() && now.len() == end);
+    let start = end.saturating_sub(bytes as u64);
+    ours && file.set_len(start).is_ok() && file.seek(io::SeekFrom::Start(start)).is_ok()
 }
 
 /// What an error of write(2) means; `Done` for one that is none.

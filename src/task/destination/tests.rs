@@ -133,6 +133,30 @@ fn a_full_disk_loses_whole_records_counted_and_recovers() {
 }
 
 #[test]
+fn a_file_that_was_emptied_holds_whole_records_alone_when_the_disk_is_full_again() {
+    let dir = Dir::new("emptied");
+    let Some(_mount) = Mount::tmpfs(&dir.0, "size=128k") else { return };
+    let path = dir.0.join("records");
+    let mut pipeline = to_file(&path, &[], &context("a"));
+    let (mut written, mut dropped) = (0, 0);
+    for (round, full) in [(0, false), (1, true), (2, true), (3, false)] {
+        let first = round * 10_000;
+        emit(&mut pipeline, first..first + if full { 2_000 } else { 500 });
+        flush(&mut pipeline);
+        let lines = fs::read(&path).unwrap();
+        assert!(lines.len() <= 128 << 10 && !lines.contains(&0), "{round}: {}", lines.len());
+        let kept = ids(&lines);
+        let before = written;
+        (written, dropped) = counts(&pipeline);
+        assert_eq!(kept.len() as u64, written - before, "{round}");
+        assert!(kept.iter().all(|id| *id >= first), "{round}");
+        assert_eq!(dropped > 0, round > 0);
+        File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+    }
+    assert_eq!(written + dropped, 5_000);
+}
+
+#[test]
 fn standard_output_on_a_full_disk_holds_whole_records_alone() {
     let dir = Dir::new("full-stdout");
     let Some(_mount) = Mount::tmpfs(&dir.0, "size=128k") else { return };

@@ -42,6 +42,34 @@ fn a_file_is_rotated_at_its_size_and_the_oldest_goes() {
 }
 
 #[test]
+fn a_file_that_others_cut_or_appended_to_is_rotated_by_the_size_that_it_has() {
+    let dir = Dir::new("real-size");
+    let path = dir.0.join("records");
+    let options = [("maxSize", Value::Size(16 << 10)), ("compress", Value::Bool(false))];
+    let mut pipeline = to_file(&path, &options, &context("a"));
+    for first in [0, 70, 140] {
+        emit(&mut pipeline, first..first + 70);
+        flush(&mut pipeline);
+        assert!(fs::metadata(&path).unwrap().len() > 6 << 10, "the three of them are more than a file holds");
+        assert_eq!(ids(&fs::read(&path).unwrap()), (first..first + 70).collect::<Vec<_>>());
+        fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+    }
+    assert_eq!(dir.names().len(), 1);
+    // Cut within a line, and grown.
+    let half = |length: usize| fs::write(&path, vec![b'x'; length]).unwrap();
+    half(9);
+    emit(&mut pipeline, 300..301);
+    flush(&mut pipeline);
+    assert!(fs::read(&path).unwrap().starts_with(b"xxxxxxxxx\n{"));
+    half(16 << 10);
+    emit(&mut pipeline, 301..302);
+    finish(&mut pipeline);
+    assert_eq!(ids(&fs::read(&path).unwrap()), [301]);
+    assert_eq!(fs::metadata(dir.0.join("records.1")).unwrap().len(), 16 << 10);
+    assert_eq!(counts(&pipeline), (212, 0));
+}
+
+#[test]
 fn rotated_files_beyond_a_lowered_number_go_whether_the_file_is_open_or_not() {
     for compress in [false, true] {
         let dir = Dir::new(if compress { "fewer-gzip" } else { "fewer" });
