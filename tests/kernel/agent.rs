@@ -324,6 +324,13 @@ pub fn directory(name: &str) -> PathBuf {
     path
 }
 
+/// For workloads of tests that start agents in other ways: while it is held, no test has an agent `alone`.
+pub fn beside_others() -> File {
+    let lock = lock();
+    lock.lock_shared().expect("a shared lock");
+    lock
+}
+
 /// Tests may be threads of one process, or processes of their own.
 fn lock() -> File {
     File::create(std::env::temp_dir().join("tawon-kernel-tests.lock")).expect("a file")

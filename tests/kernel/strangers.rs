@@ -5,12 +5,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::agent::{Agent, Record};
+use crate::agent::{Agent, Record, beside_others};
 use crate::support::namespace::{self, records, text};
 use crate::worker::{self, Worker};
 
 #[test]
 fn connections_older_than_the_agent_are_told_of_whatever_state_they_were_in() {
+    let _lock = beside_others();
     let folder = namespace::run(
         "strangers",
         "older",
@@ -63,6 +64,7 @@ for s in never + queued + [waiting] + accepted: s.close()
 
 #[test]
 fn a_raw_socket_is_no_flow_and_doubles_none() {
+    let _lock = beside_others();
     let folder = namespace::run(
         "strangers",
         "raw",
@@ -97,6 +99,7 @@ for s in (raw, copies, sender, receiver): s.close()
 
 #[test]
 fn what_a_device_refuses_to_send_is_counted_once() {
+    let _lock = beside_others();
     let folder = namespace::run(
         "strangers",
         "refused",
