@@ -47,15 +47,13 @@ impl Agent {
 
     /// The same with further settings.
     pub fn with(settings: &str, directives: &str) -> Agent {
-        let lock = lock();
-        lock.lock_shared().expect("a shared lock");
+        let lock = beside_others();
         Agent::begin(settings, directives, lock, &[])
     }
 
     /// The same where tracefs is not mounted, so that system calls cannot be hooked.
     pub fn without_tracefs(directives: &str) -> Agent {
-        let lock = lock();
-        lock.lock_shared().expect("a shared lock");
+        let lock = beside_others();
         let unmount = "umount -l /sys/kernel/tracing; umount -l /sys/kernel/debug; exec \"$0\" \"$@\"";
         Agent::begin("", directives, lock, &["unshare", "-m", "sh", "-c", unmount])
     }
