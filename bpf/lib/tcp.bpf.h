@@ -126,6 +126,10 @@ static __always_inline int set_state(void *ctx, const struct sock *sk, int old, 
 			bpf_map_delete_elem(&tawon_sockets, &key);
 			return 0;
 		}
+		/* What is closed was established, of which nothing was seen: no start was told of. */
+		if (flow->direction == TAWON_OUTBOUND && !flow->established && old != TCP_SYN_SENT &&
+		    old != TCP_SYN_RECV && old != TCP_CLOSE)
+			tawon_count(TAWON_COUNT_ERROR + ERROR_STATE_MISSED);
 		put_addresses(flow, sk);
 		put_statistics(flow, sk);
 		flow->ended = now;

@@ -70,6 +70,7 @@ pub fn errors(hooks: Hooks) -> &'static [(&'static str, &'static str)] {
             ("tawon_ingress", "socket_map_refused"),
             ("tawon_existing", "socket_map_full"),
             ("tawon_existing", "socket_map_refused"),
+            ("tawon_set_state", "established_unseen"),
         ],
     }
 }
