@@ -8,8 +8,6 @@ use tawon::config::condition::{Condition, Field};
 use tawon::kernel::abi::{self, Exec};
 use tawon::metrics::Metrics;
 use tawon::pipeline::{Event, Next, Pipeline, Task};
-use tawon::process::metadata::Meta;
-use tawon::task::source::Tap;
 use tawon::task::source::exec::{Engine, Options};
 
 use crate::support::records::{self, Around, EXEC, EXIT, FIRST_PID, FORK, RENAME, SECOND, START, THREAD, THREAD_EXIT};
@@ -168,11 +166,8 @@ impl Bench {
     /// A directive comes, and processes are to be decided for.
     fn watch(&mut self, bit: u32, condition: Option<Condition>, options: Options) {
         let seen = Seen { bit, told: self.told.clone() };
-        let meta = Meta::parse("process").unwrap();
-        self.engine.taps.insert(bit, Tap::new(options, meta, Pipeline::new(vec![Box::new(seen)])));
-        self.around.processes.watchers.add(0, bit, condition);
-        self.around.processes.decide_anew();
-        self.engine.join(bit, &self.around.world());
+        let pipeline = Pipeline::new(vec![Box::new(seen)]);
+        records::watch(&mut self.engine, &mut self.around, (bit, condition), options, pipeline);
     }
 
     fn go(&mut self, bit: u32) {

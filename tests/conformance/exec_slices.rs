@@ -194,11 +194,8 @@ impl Bench {
 
     fn come_with(&mut self, bit: u32, condition: Option<Condition>, options: Options) {
         let seen = Seen { directive: bit, told: self.told.clone(), times: self.times.clone() };
-        let meta = Meta::parse("process").unwrap();
-        self.engine.taps.insert(bit, Tap::new(options, meta, Pipeline::new(vec![Box::new(seen)])));
-        self.around.processes.watchers.add(0, bit, condition);
-        self.around.processes.decide_anew();
-        self.engine.join(bit, &self.around.world());
+        let pipeline = Pipeline::new(vec![Box::new(seen)]);
+        records::watch(&mut self.engine, &mut self.around, (bit, condition), options, pipeline);
     }
 
     fn go(&mut self, bit: u32) {

@@ -2,12 +2,13 @@
 
 #![allow(dead_code)] // each program uses a part of it
 
+use tawon::config::Condition;
 use tawon::kernel::abi::{self, Claim, Exec, Flow, Header, Peer, PeerKey};
 use tawon::metrics::Metrics;
 use tawon::pipeline::Pipeline;
 use tawon::process::metadata::Meta;
 use tawon::process::{Process, Processes, table::Entry};
-use tawon::task::source::{Sockets, Tap, World, flows};
+use tawon::task::source::{Sockets, Tap, World, exec, flows};
 use tawon::time::{Instant, Offsets};
 
 /// What is around the engines: processes from `FIRST_PID` on, all wanted by the first directive of
@@ -59,6 +60,21 @@ impl Around {
             settling: false,
         }
     }
+}
+
+/// A directive of exec comes, and processes are to be decided for.
+pub fn watch(
+    engine: &mut exec::Engine,
+    around: &mut Around,
+    (bit, condition): (u32, Option<Condition>),
+    options: exec::Options,
+    pipeline: Pipeline,
+) {
+    let meta = Meta::parse("process").expect("it is valid");
+    engine.taps.insert(bit, Tap::new(options, meta, pipeline));
+    around.processes.watchers.add(0, bit, condition);
+    around.processes.decide_anew();
+    engine.join(bit, &around.world());
 }
 
 /// An engine of flows with one directive behind it.
