@@ -261,7 +261,7 @@ dnsmasq --keep-in-foreground --no-resolv --no-hosts --listen-address=127.0.0.1 -
 dns=$!
 trap 'kill $dns $dump 2>/dev/null || true' EXIT
 i=0
-until dig +time=1 +tries=1 @127.0.0.1 ready.example >/dev/null 2>&1 && grep -q listening "$1.log"; do
+until grep -q listening "$1.log" && dig +time=1 +tries=1 @127.0.0.1 ready.example >/dev/null 2>&1; do
     i=$((i + 1)); [ $i -lt 100 ]; sleep 0.1
 done
 for how in "" +tcp +dnssec +noedns +subnet=192.0.2.0/24 +cd +nocookie; do
