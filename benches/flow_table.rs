@@ -1,6 +1,7 @@
 //! One million open flows: what a look-up, an insertion and an eviction cost in the flow table, which
-//! keeps the order of use, beside a bare HashMap with the same hash, key and value, which does not.
-//! Then what a flow takes in memory.
+//! keeps the order of use, beside a bare HashMap with the same hash, key and value, which does not. A flow
+//! is looked up by itself, and as the agent does it, which has the records of a batch before it needs the
+//! first flow. Then what a flow takes in memory.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -8,7 +9,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use fnv::FnvHasher;
-use tawon::flow::table::Table;
+use tawon::flow::table::{Id, Table};
+use tawon::kernel::cache;
 use tawon::task::source::flows::Tracked;
 
 #[path = "../tests/support/records.rs"]
@@ -45,18 +47,34 @@ fn main() {
             time(|at| _ = black_box(ours.get(&find(at)).unwrap().newest)),
             time(|at| _ = black_box(theirs.get(&find(at)).unwrap().newest)),
         );
+        // Others, which the cache does not hold yet.
+        let find = |at: u64| records::number(scattered(rounds + round, at));
+        let mut batch = [(0, 0, Id::NOWHERE); BATCH];
+        let in_batches = time(|at| {
+            if at % BATCH as u64 == 0 {
+                for (next, (key, noted, _)) in (at..).zip(&mut batch) {
+                    *key = find(next);
+                    *noted = ours.note(key);
+                    ours.fetch_place(*noted, cache::fetch);
+                }
+                batch.iter_mut().for_each(|(_, noted, guess)| *guess = ours.guess(*noted, cache::fetch));
+            }
+            let (key, _, guess) = batch[at as usize % BATCH];
+            black_box(ours.find_at(&key, guess).unwrap().1.newest);
+        });
+        note(1, in_batches, time(|at| _ = black_box(theirs.get(&find(at)).unwrap().newest)));
     }
     // Both are full: flows leave in the order in which they came, and others come.
     let model = value(7);
     for round in 0..rounds {
         let oldest = |at: u64| round * STEP + at;
         note(
-            1,
+            2,
             time(|_| _ = black_box(ours.pop_oldest(0).unwrap().1.newest)),
             time(|at| _ = black_box(theirs.remove(&records::number(oldest(at))).unwrap().newest)),
         );
         note(
-            2,
+            3,
             time(|at| _ = black_box(ours.insert(records::number(flows + oldest(at)), model.clone(), 0))),
             time(|at| _ = black_box(theirs.insert(records::number(flows + oldest(at)), model.clone()))),
         );
@@ -64,7 +82,7 @@ fn main() {
     for round in 0..rounds {
         let find = |at: u64| records::number(rounds * STEP + scattered(round, at));
         note(
-            3,
+            4,
             time(|at| {
                 let id = ours.touch(&find(at)).unwrap();
                 ours.at(id).unwrap().newest += 1;
@@ -103,7 +121,14 @@ fn resident() -> u64 {
     statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
 }
 
-const NAMES: [&str; 4] =
-    ["look-up", "evict the oldest (HashMap: remove its key)", "insert", "look-up that is noted as a use"];
+const NAMES: [&str; 5] = [
+    "look-up by itself",
+    "look-up in a batch (HashMap: by itself)",
+    "evict the oldest (HashMap: remove its key)",
+    "insert",
+    "look-up that is noted as a use",
+];
 /// Calls per measurement.
 const STEP: u64 = 5_000;
+/// Records whose flows are looked for at a time.
+const BATCH: usize = 50;
