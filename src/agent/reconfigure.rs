@@ -62,6 +62,10 @@ impl Agent {
             return;
         }
         let taken = match read {
+            // Cut to nothing, as while it is written in place or on a disk that is full: nobody wants that.
+            Some(Ok(loaded)) if loaded.is_empty && !self.setup.loaded.is_empty => {
+                Err("the file is empty; {} stands for a configuration that says nothing".to_owned())
+            }
             Some(Ok(mut loaded)) => {
                 loaded.keep_last_good(&self.setup.loaded);
                 let plan = reload::plan(&self.config, loaded.config.clone());

@@ -58,28 +58,43 @@ impl Watched {
 /// The files as they were at the last look.
 struct Files {
     main: PathBuf,
-    seen: BTreeMap<PathBuf, Mark>,
+    seen: Marks,
+    /// As they were when a change was last told of.
+    told: Marks,
+    /// Looks in turn that found something being written.
+    unsettled: u32,
 }
+
+type Marks = BTreeMap<PathBuf, Mark>;
 
 /// Device, inode, size, modification time.
 type Mark = (u64, u64, u64, i64, i64);
 
 impl Files {
     fn new(main: Option<&Path>) -> Files {
-        let mut files = Files { main: main.map(Path::to_owned).unwrap_or_default(), seen: BTreeMap::new() };
+        let main = main.map(Path::to_owned).unwrap_or_default();
+        let mut files = Files { main, seen: Marks::new(), told: Marks::new(), unsettled: 0 };
         files.seen = files.look();
+        files.told.clone_from(&files.seen);
         files
     }
 
-    /// Whether anything is other than at the last look.
+    /// Whether anything is other than when this was last said, and does not change any more: a file that is
+    /// written in place is cut to nothing first. What never rests is told of every so often.
     fn changed(&mut self) -> bool {
         let now = self.look();
-        let changed = now != self.seen;
+        let rests = now == self.seen;
         self.seen = now;
+        self.unsettled = if rests { 0 } else { self.unsettled + 1 };
+        let changed = (rests || self.unsettled >= RESTLESS) && self.seen != self.told;
+        if changed {
+            self.unsettled = 0;
+            self.told.clone_from(&self.seen);
+        }
         changed
     }
 
-    fn look(&self) -> BTreeMap<PathBuf, Mark> {
+    fn look(&self) -> Marks {
         let directory = self.main.parent().unwrap_or(Path::new("")).join("directives.d");
         let entries = std::fs::read_dir(&directory).into_iter().flatten().filter_map(Result::ok);
         let files = entries.map(|entry| entry.path()).take(MOST).chain([self.main.clone()]);
@@ -94,6 +109,8 @@ impl Files {
 }
 
 const MOST: usize = 4096;
+/// Looks after which something that keeps changing is told of.
+const RESTLESS: u32 = 10;
 
 #[cfg(test)]
 mod tests {
@@ -135,14 +152,25 @@ mod tests {
         let (main, other) = (directory.join("tawon.yaml"), directory.join("directives.d/a.yaml"));
         std::fs::write(&main, "1").expect("writes");
         let mut files = Files::new(Some(&main));
-        let mut changed = || [files.changed(), files.changed()];
-        assert_eq!(changed(), [false, false]);
+        let mut changed = || [files.changed(), files.changed(), files.changed()];
+        let once_it_rests = [false, true, false];
+        assert_eq!(changed(), [false; 3]);
         std::fs::write(&main, "22").expect("writes");
-        assert_eq!(changed(), [true, false]);
+        assert_eq!(changed(), once_it_rests);
         std::fs::write(&other, "1").expect("writes");
-        assert_eq!(changed(), [true, false]);
+        assert_eq!(changed(), once_it_rests);
         std::fs::remove_file(&other).expect("removes");
-        assert_eq!(changed(), [true, false]);
+        assert_eq!(changed(), once_it_rests);
+        // Written between two looks, and back before it rests: nothing has changed.
+        std::fs::rename(&main, &other).expect("renames");
+        assert!(!files.changed(), "it may be in the middle of something");
+        std::fs::rename(&other, &main).expect("renames");
+        assert_eq!([files.changed(), files.changed()], [false, false]);
+        let told = (0..2 * RESTLESS as usize).filter(|size| {
+            std::fs::write(&main, "2".repeat(*size)).expect("writes");
+            files.changed()
+        });
+        assert_eq!(told.count(), 2, "what never rests");
         std::fs::remove_dir_all(&directory).expect("removes");
     }
 }

@@ -24,6 +24,8 @@ pub struct Loaded {
     /// `keep_last_good` brings back.
     pub refused: Vec<Refused>,
     pub warnings: Vec<Problem>,
+    /// Whether the main file says nothing at all, which stands for the defaults.
+    pub is_empty: bool,
 }
 
 /// A file of `directives.d` that is wrong.
@@ -38,7 +40,7 @@ pub struct Refused {
 impl From<Config> for Loaded {
     /// With directives of no file.
     fn from(config: Config) -> Loaded {
-        Loaded { config, origins: BTreeMap::new(), refused: Vec::new(), warnings: Vec::new() }
+        Loaded { config, origins: BTreeMap::new(), refused: Vec::new(), warnings: Vec::new(), is_empty: false }
     }
 }
 
@@ -140,7 +142,8 @@ fn main(path: &Path, tawon_id: &str) -> Result<Loaded, Vec<Problem>> {
     let list = documents.first().and_then(|node| node.find("directives"));
     check_against(&mut reader, &declared(list.map(std::slice::from_ref).unwrap_or_default()), &placed, &[]);
     let origins = config.directives.iter().map(|directive| (directive.name.clone(), path.to_owned())).collect();
-    finish(reader).map(|warnings| Loaded { origins, warnings, ..Loaded::from(config) })
+    let is_empty = documents.is_empty();
+    finish(reader).map(|warnings| Loaded { origins, warnings, is_empty, ..Loaded::from(config) })
 }
 
 /// Where the files of directives of a configuration lie.

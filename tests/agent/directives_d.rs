@@ -249,6 +249,52 @@ fn a_name_that_comes_again_while_its_last_run_is_ending_has_the_state_of_the_new
     assert_eq!((agent.get("/readyz").unwrap().status, value("running"), value("ended")), (200, Some(1.0), Some(0.0)));
 }
 
+#[test]
+fn watched_files_are_read_anew_and_one_that_is_cut_to_nothing_ends_nothing() {
+    let agent = Agent::spawn_with("d-watch", WATCHED, &["--watch"]);
+    agent.until("ready", || agent.get("/readyz").is_ok_and(|answer| answer.status == 200));
+    let main = agent.directory.join("tawon.yaml");
+    let text = std::fs::read_to_string(&main).unwrap();
+    let reloads = |status: &str| agent.value(&format!("tawon_config_reloads_total{{status=\"{status}\"}}"));
+    let runs = |name: &str| {
+        agent.value(&format!("tawon_directive_state{{directive=\"{name}\",state=\"running\"}}")) == Some(1.0)
+    };
+    assert_eq!((reloads("success"), runs("a")), (Some(1.0), true));
+
+    // In place, and slowly.
+    std::fs::write(&main, "").unwrap();
+    agent.until("refused", || reloads("failure") == Some(1.0));
+    assert!(runs("a") && agent.stderr().contains("the file is empty"), "{}", agent.stderr());
+    std::fs::write(&main, text.replace("name: a", "name: b")).unwrap();
+    agent.until("taken", || reloads("success") == Some(2.0));
+    agent.until("in the other's place", || runs("b") && !runs("a"));
+
+    // As kubelet does: a link to a directory is replaced by another.
+    std::fs::create_dir(agent.directory.join("..1")).unwrap();
+    std::fs::write(agent.directory.join("..1/tawon.yaml"), text).unwrap();
+    let link = agent.directory.join("..data");
+    let put = |to: &str, link: &std::path::Path| {
+        std::os::unix::fs::symlink(to, agent.directory.join("..tmp")).unwrap();
+        std::fs::rename(agent.directory.join("..tmp"), link).unwrap();
+    };
+    put("..1", &link);
+    put("..data/tawon.yaml", &main);
+    agent.until("taken", || reloads("success") == Some(3.0));
+    std::fs::create_dir(agent.directory.join("..2")).unwrap();
+    let settings = WATCHED.split("directives:").next().unwrap().replace("PORT", &agent.at.to_string());
+    std::fs::write(agent.directory.join("..2/tawon.yaml"), settings).unwrap();
+    put("..2", &link);
+    agent.until("taken", || reloads("success") == Some(4.0));
+    agent.until("stopped", || !runs("a"));
+    assert_eq!(reloads("failure"), Some(1.0));
+}
+
+const WATCHED: &str = "
+metrics: {listen: \"PORT\"}
+probes: {listen: \"PORT\"}
+directives: [{name: a, tasks: [{task: exec}, {task: log}]}]
+";
+
 const CONFIG: &str = "
 metrics: {listen: \"PORT\"}
 probes: {listen: \"PORT\"}

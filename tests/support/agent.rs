@@ -27,6 +27,11 @@ impl Agent {
 
     /// The same without waiting.
     pub fn spawn(name: &str, config: &str) -> Agent {
+        Agent::spawn_with(name, config, &[])
+    }
+
+    /// The same with further arguments.
+    pub fn spawn_with(name: &str, config: &str, arguments: &[&str]) -> Agent {
         let at = free_port();
         let directory = std::env::temp_dir().join(format!("tawon-agent-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&directory).expect("a directory");
@@ -36,6 +41,7 @@ impl Agent {
         let child = Command::new(env!("CARGO_BIN_EXE_tawon"))
             .args(["agent", "--config"])
             .arg(&file)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(output("stdout"))
             .stderr(output("stderr"))
