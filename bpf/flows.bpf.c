@@ -271,9 +271,38 @@ int tawon_ongoing(struct bpf_iter__bpf_map_elem *ctx)
 	copy = *flow;
 	if (copy.protocol != IPPROTO_TCP || copy.listening || copy.ended || !copy.header.mask)
 		return 0;
+	if (is_gone(&copy, (const struct sock *)*key))
+		return 0;
 	put_statistics(&copy, (const struct sock *)*key);
 	copy.header.time = bpf_ktime_get_ns();
 	copy.header.kind = TAWON_FLOW_OPEN;
+	copy.header.size = sizeof(copy);
+	bpf_seq_write(ctx->meta->seq, &copy, sizeof(copy));
+	return 0;
+}
+
+/* Takes out connections whose sockets are no more, and tells of those whose end was not told: the kernel ran none of
+ * the programs that would have seen it. */
+SEC("iter/bpf_map_elem")
+int tawon_gone(struct bpf_iter__bpf_map_elem *ctx)
+{
+	struct tawon_flow *flow = ctx->value, copy;
+	__u64 *at = ctx->key, key;
+
+	if (!flow || !at)
+		return 0;
+	copy = *flow;
+	key = *at;
+	if (copy.protocol != IPPROTO_TCP || !copy.flow || !is_gone(&copy, (const struct sock *)key))
+		return 0;
+	/* It may have come to its end just now, in order. */
+	if (bpf_map_delete_elem(&tawon_sockets, &key) || (copy.ended && !copy.closed))
+		return 0;
+	tawon_count(TAWON_COUNT_ERROR + ERROR_GONE);
+	if (copy.closed)
+		settle_reason(&copy);
+	copy.header.time = bpf_ktime_get_ns();
+	copy.header.kind = TAWON_FLOW_ENDED;
 	copy.header.size = sizeof(copy);
 	bpf_seq_write(ctx->meta->seq, &copy, sizeof(copy));
 	return 0;

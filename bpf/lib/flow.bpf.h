@@ -25,6 +25,8 @@
 #define ERROR_EXISTING_FULL 17
 #define ERROR_EXISTING_REFUSED 18
 #define ERROR_STATE_MISSED 19
+#define ERROR_STATE_REPLACED 20
+#define ERROR_GONE 21
 
 /* Sends a copy: what stands in the map may be changed by another CPU meanwhile. */
 static __always_inline void send_flow(void *ctx, const struct tawon_flow *flow, __u16 kind, __u64 now, __u32 failed)

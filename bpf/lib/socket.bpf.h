@@ -67,17 +67,22 @@ static __always_inline void put_mapped(__u8 to[16], __be32 address)
 	__builtin_memcpy(to + 12, &address, 4);
 }
 
-/* Addresses, ports and namespace as they stand now. */
-static __always_inline void put_addresses(struct tawon_flow *flow, const struct sock *sk)
+/* skc_num is 0 once the port was given back; inet_sport still stands. */
+static __always_inline __u16 local_port(const struct sock *sk)
 {
 	const struct inet_sock *inet = (const void *)sk;
 	__u16 port = BPF_CORE_READ(sk, __sk_common.skc_num);
 
+	return port ? port : bpf_ntohs(BPF_CORE_READ(inet, inet_sport));
+}
+
+/* Addresses, ports and namespace as they stand now. */
+static __always_inline void put_addresses(struct tawon_flow *flow, const struct sock *sk)
+{
 	flow->family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	flow->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 	flow->peer_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
-	/* skc_num is 0 once the port was given back; inet_sport still stands. */
-	flow->local_port = port ? port : bpf_ntohs(BPF_CORE_READ(inet, inet_sport));
+	flow->local_port = local_port(sk);
 	if (flow->family == AF_INET6) {
 		bpf_core_read(flow->local, 16, &sk->__sk_common.skc_v6_rcv_saddr);
 		bpf_core_read(flow->peer, 16, &sk->__sk_common.skc_v6_daddr);
@@ -115,6 +120,18 @@ static __always_inline void put_statistics(struct tawon_flow *flow, const struct
 	flow->mark = BPF_CORE_READ(sk, sk_mark);
 	flow->cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
 	bpf_probe_read_kernel_str(flow->congestion, sizeof(flow->congestion), BPF_CORE_READ(icsk, icsk_ca_ops, name));
+}
+
+/* Whether the socket that this flow was of is no more: its memory is free, or is another's. */
+static __always_inline int is_gone(const struct tawon_flow *flow, const struct sock *sk)
+{
+	if (!BPF_CORE_READ(sk, __sk_common.skc_refcnt.refs.counter))
+		return 1;
+	/* An end leaves no address for certain, and a connect has none yet. */
+	if (flow->ended || !flow->peer_port)
+		return 0;
+	return BPF_CORE_READ(sk, __sk_common.skc_dport) != bpf_htons(flow->peer_port) ||
+	       local_port(sk) != flow->local_port;
 }
 
 /* Makes the current thread, of process `start`, the owner. */

@@ -4,19 +4,37 @@
 
 #include "flow.bpf.h"
 
-/* `ended` of a connection that has reached CLOSE, once. */
-static __always_inline void send_ended(void *ctx, struct tawon_flow *flow, __u32 failed)
+/* Why a connection that has reached CLOSE was closed, once nothing more is to come. */
+static __always_inline void settle_reason(struct tawon_flow *flow)
 {
-	if (!flow->closed)
-		return;
-	flow->closed = 0;
 	/* Only whoever accepted it can send a FIN; the listener's end resets what it never gave away. */
 	if (!flow->claimed && flow->direction == TAWON_INBOUND && flow->reason != TAWON_CLOSE_FIN &&
 	    flow->reset != TAWON_CLOSE_RST_RECEIVED)
 		flow->reason = TAWON_CLOSE_NEVER_ACCEPTED;
 	else if (flow->reset)
 		flow->reason = flow->reset;
+}
+
+/* `ended` of a connection that has reached CLOSE, once. */
+static __always_inline void send_ended(void *ctx, struct tawon_flow *flow, __u32 failed)
+{
+	if (!flow->closed)
+		return;
+	flow->closed = 0;
+	settle_reason(flow);
 	send_flow(ctx, flow, TAWON_FLOW_ENDED, bpf_ktime_get_ns(), failed);
+}
+
+/* Something begins at the address of a flow. Where that has not ended, neither its change to CLOSE nor the socket's
+ * end was seen: what it did until then is not known any more. */
+static __always_inline void send_replaced(void *ctx, struct tawon_flow *flow)
+{
+	if (flow->flow && !flow->ended) {
+		tawon_count(TAWON_COUNT_ERROR + ERROR_STATE_REPLACED);
+		send_flow(ctx, flow, TAWON_FLOW_ENDED, bpf_ktime_get_ns(), ERROR_STATE_OUTPUT);
+		return;
+	}
+	send_ended(ctx, flow, ERROR_STATE_OUTPUT);
 }
 
 /* What a change to CLOSE says by itself; 0 where only what follows can tell (linger 0, unread data,
@@ -157,7 +175,7 @@ static __always_inline int set_state(void *ctx, const struct sock *sk, int old, 
 		now = bpf_ktime_get_ns();
 		flow = bpf_map_lookup_elem(&tawon_sockets, &key);
 		if (flow) {
-			send_ended(ctx, flow, ERROR_STATE_OUTPUT);
+			send_replaced(ctx, flow);
 			bpf_map_delete_elem(&tawon_sockets, &key);
 		}
 		start = process_start((void *)bpf_get_current_task());
@@ -209,6 +227,8 @@ static __always_inline int set_state(void *ctx, const struct sock *sk, int old, 
 			send_flow(ctx, flow, TAWON_FLOW_CONNECTED, now, ERROR_STATE_OUTPUT);
 			return 0;
 		}
+		if (flow)
+			send_replaced(ctx, flow);
 		fresh.flow = flow_number(now);
 		fresh.header.mask = ~0ULL;
 		fresh.header.flags = TAWON_F_PENDING;

@@ -50,6 +50,8 @@ pub enum Purpose {
     Ongoing,
     /// Which flows are still open, after records were lost.
     Lost,
+    /// Flows whose sockets went without a word.
+    Gone,
 }
 
 pub enum Done {

@@ -71,6 +71,8 @@ pub fn errors(hooks: Hooks) -> &'static [(&'static str, &'static str)] {
             ("tawon_existing", "socket_map_full"),
             ("tawon_existing", "socket_map_refused"),
             ("tawon_set_state", "established_unseen"),
+            ("tawon_set_state", "end_unseen"),
+            ("tawon_gone", "end_unseen"),
         ],
     }
 }

@@ -51,6 +51,8 @@ pub struct Sources {
     /// Flows are to be looked at as soon as no other walk is under way.
     flows_lost: bool,
     /// Programs that run, and processes that were there before and are not all known yet.
+    /// When flows are next looked through for those whose sockets went without a word.
+    gone_due: Instant,
     arriving: Option<Arriving>,
     /// The walk over sockets that are older than the agent or a directive, once every process is decided for: the
     /// programs ask who is wanted.
@@ -96,6 +98,7 @@ impl Sources {
             pids: None,
             open_flows: None,
             flows_lost: false,
+            gone_due: Instant(0),
             arriving: None,
             existing: None,
         })
@@ -200,6 +203,10 @@ impl Sources {
                 }
                 Done::Walked(Purpose::Existing, told, _) => self.flows.existing(told),
                 Done::Walked(Purpose::Ongoing, told, _) => self.flows.ongoing(told),
+                Done::Walked(Purpose::Gone, told, _) => {
+                    self.walks -= 1;
+                    self.flows.gone(told);
+                }
                 Done::Pids(alive, before) => self.pids = Some((world.now, alive, before)),
             }
         }
@@ -248,7 +255,7 @@ impl Sources {
                     self.walks -= 1;
                     news.push(News::Walked);
                 }
-                flows::Finished::Reconciled | flows::Finished::Joined(_) => {}
+                flows::Finished::Reconciled | flows::Finished::Cleared | flows::Finished::Joined(_) => {}
                 flows::Finished::Left(bit) => news.push(News::Left(bit)),
             }
         }
@@ -307,12 +314,20 @@ impl Sources {
         if self.flows.ongoing_due().is_some_and(|due| due <= times.now) && self.walks == 0 {
             self.update_statistics();
         }
+        if self.gone_due <= times.now {
+            // Nothing is gone yet where the programs have just come.
+            let is_first = std::mem::replace(&mut self.gone_due, times.now + GONE_EVERY) == Instant(0);
+            if !is_first && self.walks == 0 {
+                self.walk_open(Purpose::Gone);
+            }
+        }
         self.tell_decisions();
     }
 
     pub fn deadline(&self) -> Option<Instant> {
         let ongoing = self.flows.ongoing_due().filter(|_| self.walks == 0);
-        self.exec.deadline().into_iter().chain(self.flows.deadline()).chain(ongoing).min()
+        let gone = self.is_loaded(Hooks::Flows).then_some(self.gone_due);
+        self.exec.deadline().into_iter().chain(self.flows.deadline()).chain(ongoing).chain(gone).min()
     }
 
     /// Asks for statistics of open flows; `News::Walked` follows. False where there is nobody to ask.
@@ -321,10 +336,9 @@ impl Sources {
     }
 
     fn walk_open(&mut self, purpose: Purpose) -> bool {
-        let walk = self
-            .modules
-            .loaded(Hooks::Flows)
-            .and_then(|flows| flows.module.walk("tawon_ongoing", Some("tawon_sockets")));
+        let program = if purpose == Purpose::Gone { "tawon_gone" } else { "tawon_ongoing" };
+        let walk =
+            self.modules.loaded(Hooks::Flows).and_then(|flows| flows.module.walk(program, Some("tawon_sockets")));
         let Some(walk) = walk else { return false };
         self.walks += 1;
         self.loader.walk(purpose, walk);
@@ -488,6 +502,8 @@ fn split<'a, E>(
     (engine, World { processes, sockets, offsets: times.offsets, now: times.now, settling: true })
 }
 
+/// How often flows are looked through for those whose sockets went without a word.
+const GONE_EVERY: Duration = Duration::from_secs(30);
 /// How long forks may still carry masks from before a change.
 const SETTLING: Duration = Duration::from_secs(2);
 /// Processes from /proc that one turn puts into the table.

@@ -17,5 +17,6 @@ mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
 mod udp;
+mod unseen;
 mod work;
 mod worker;

@@ -1,12 +1,9 @@
 //! Sockets that are not what they look like, or of which nothing was seen before their end.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::UdpSocket;
 use std::path::Path;
 
-use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use serde_json::Value;
-use socket2::{Domain, Socket, Type};
-use tawon::kernel::abi;
 
 use crate::agent::{Agent, Record, beside_others};
 use crate::support::namespace::{self, records, text};
@@ -231,84 +228,6 @@ fn a_udp_flow_that_every_filter_keeps_out_is_one_event() {
     let told = datagrams(&agent) - before;
     assert!((2.0..50.0).contains(&told), "{told}");
 }
-
-#[test]
-fn a_connection_whose_establishment_was_not_seen_is_told_of_and_counted_on_both_sides() {
-    const UNSEEN: &str =
-        "tawon_bpf_errors_total{module=\"flows\",program=\"tawon_set_state\",reason=\"established_unseen\"}";
-    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
-    listener.listen(0).unwrap();
-    let at = listener.local_addr().unwrap().as_socket().unwrap();
-    let agent = Agent::start(&format!(
-        "  - name: all\n    tasks: [{{task: flows, config: {{filter: \"port {}\"}}}}, {{task: log}}]",
-        at.port()
-    ));
-    // The queue is full: the other's SYN is dropped, and sent again a second later.
-    let queued = TcpStream::connect(at).unwrap();
-    agent.wait("it is in the queue", || established(at.port()) == 1);
-    let waiting = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    waiting.set_nonblocking(true).unwrap();
-    assert_eq!(waiting.connect(&at.into()).unwrap_err().raw_os_error(), Some(libc::EINPROGRESS));
-    // As where the kernel runs no program, and counts none as left out.
-    let blind = sees_tcp(agent.pid(), 0);
-    let first = listener.accept().unwrap();
-    agent.wait("both are established", || established(at.port()) == 2);
-    blind.iter().for_each(|(map, before)| map.update(&ZERO, before, MapFlags::ANY).unwrap());
-    let port = waiting.local_addr().unwrap().as_socket().unwrap().port();
-    let (second, peer) = listener.accept().unwrap();
-    assert_eq!(peer.as_socket().unwrap().port(), port);
-    drop((waiting, queued));
-    drop((first, second));
-    let of = |record: &Record| [record.number("net.selfPort"), record.number("net.peerPort")].contains(&port.into());
-    agent
-        .until("both ends have ended", |all| all.iter().filter(|record| record.is("ended") && of(record)).count() == 2);
-    // Others on the machine may have connected meanwhile.
-    agent.wait("it is counted", || agent.scrape().value(UNSEEN) >= 1.0);
-    assert_eq!(agent.scrape().value("flow_missing_started"), 1.0);
-    let mut told: Vec<Record> = agent.stop().into_iter().filter(of).collect();
-    told.sort_by_key(|record| record.number("net.selfPort") == u64::from(port));
-    let [inbound, outbound] = &told[..] else { panic!("{told:?}") };
-    // Of neither a start was told.
-    assert!(inbound.is("ended") && outbound.is("ended"), "{told:?}");
-    assert!(outbound.at("startedAt").is_string() && outbound.at("establishedAt").is_null(), "{outbound:?}");
-    assert!(inbound.at("startedAt").is_null() && inbound.at("establishedAt").is_null(), "{inbound:?}");
-    for record in &told {
-        assert_eq!((record.text("closeReason"), record.number("process.pid")), ("fin", std::process::id().into()));
-    }
-}
-
-/// Has the programs of this agent take TCP for wanted or not. What was told them before, and where.
-fn sees_tcp(agent: u32, tcp: u32) -> Vec<(MapHandle, Vec<u8>)> {
-    let mut ids: Vec<u32> = std::fs::read_dir(format!("/proc/{agent}/fdinfo"))
-        .unwrap()
-        .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path()).ok())
-        .filter_map(|text| text.lines().find_map(|line| line.strip_prefix("map_id:")?.trim().parse().ok()))
-        .collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let live =
-        ids.into_iter().filter_map(|id| MapHandle::from_map_id(id).ok()).filter(|map| map.name() == ".data.live");
-    live.map(|map| {
-        let before = map.lookup(&ZERO, MapFlags::ANY).unwrap().expect("it is an array");
-        let mut live = before.clone();
-        live[TCP_AT..][..4].copy_from_slice(&tcp.to_ne_bytes());
-        map.update(&ZERO, &live, MapFlags::ANY).unwrap();
-        (map, before)
-    })
-    .collect()
-}
-
-/// How many sockets of a listener on this port are established.
-fn established(port: u16) -> usize {
-    let (local, state) = (format!(":{port:04X}"), "01");
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    rows.filter(|row| row[1].ends_with(&local) && row[3] == state).count()
-}
-
-const ZERO: [u8; 4] = [0; 4];
-const TCP_AT: usize = std::mem::offset_of!(abi::Live, tcp);
 
 /// Sockets by Python before an agent with these tasks starts and, from `step()` on, behind that; then `until` holds.
 fn script(sockets: &str, tasks: &str, until: &str) -> String {

@@ -294,9 +294,13 @@ impl Engine {
         desk.announce(flow, world.now.0, world);
     }
 
-    fn end_tcp(&mut self, kernel: &abi::Flow, world: &mut World<'_>) {
+    pub(super) fn end_tcp(&mut self, kernel: &abi::Flow, world: &mut World<'_>) {
         if kernel.header.flags & UNTRACKED != 0 {
             self.counts.extra_ended.inc();
+        }
+        if kernel.ended == 0 && self.table.get(&kernel.flow).is_some() {
+            // Nobody saw it end. What is known here may have statistics, which the kernel side does not keep.
+            return self.finish_unseen(kernel.flow, world);
         }
         let mut flow = match self.take(kernel.flow, world) {
             Some(mut flow) => {

@@ -195,7 +195,8 @@ impl Tracked {
             established_at: known(kernel.established),
             ended_at: known(kernel.ended).filter(|_| ended),
             direction: Way::from_kernel(kernel.direction),
-            statistics: (state != State::Started).then_some(Statistics {
+            // Where neither the end nor a look before it has told of them, nobody knows.
+            statistics: (state != State::Started && (kernel.segs_rx, kernel.segs_tx) != (0, 0)).then_some(Statistics {
                 bytes_rx: kernel.bytes_rx,
                 bytes_tx: kernel.bytes_tx,
                 segs_rx: kernel.segs_rx,

@@ -23,6 +23,8 @@ pub enum Finished {
     Ongoing,
     /// What ended unseen has been told of.
     Reconciled,
+    /// Those whose sockets went without a word have ended.
+    Cleared,
     /// The directive with this bit gets what is open until it comes.
     Joined(u32),
     /// The directive with this bit has been told of everything: its tap can go.
@@ -33,6 +35,7 @@ pub(super) enum Work {
     Existing(Told),
     Ongoing(Told, Walk, Due),
     Reconcile { told: Told, before: u64, open: HashSet<u64, BuildNumber>, walk: Walk },
+    Gone(Told),
     Join(u32, Walk),
     Leave(u32, Walk),
 }
@@ -90,6 +93,13 @@ impl Engine {
     pub fn reconcile(&mut self, told: Vec<u8>, before: u64) {
         let (told, open, walk) = (Told::new(told), HashSet::default(), Walk::default());
         self.works.push_back(Work::Reconcile { told, before, open, walk });
+    }
+
+    /// Connections whose sockets are no more, and of whose end no record came.
+    pub fn gone(&mut self, told: Vec<u8>) {
+        if !told.is_empty() {
+            self.works.push_back(Work::Gone(Told::new(told)));
+        }
     }
 
     /// A directive has come while flows are open: it is told of their ends.
@@ -177,14 +187,17 @@ impl Engine {
                     let (number, sock) = (*number, flow.kernel.sock);
                     let gone = !flow.is_udp() && flow.newest < *before && !open.contains(&number);
                     // A walk over a table that changes may leave something out.
-                    if gone
-                        && !world.sockets.is_open(sock, number)
-                        && let Some(mut flow) = self.take(number, world)
-                    {
-                        self.finish(&mut flow, world.now.0, world);
+                    if gone && !world.sockets.is_open(sock, number) {
+                        self.finish_unseen(number, world);
                     }
                 }
                 Some(Finished::Reconciled)
+            }
+            Work::Gone(told) => {
+                while let Some(kernel) = told.next(left)? {
+                    self.end_tcp(&kernel, world);
+                }
+                Some(Finished::Cleared)
             }
             Work::Join(bit, walk) => {
                 while let Some(slot) = walk.next(self.table.slots(), left)? {
@@ -203,6 +216,13 @@ impl Engine {
                 self.leaving &= !(1 << *bit);
                 Some(Finished::Left(*bit))
             }
+        }
+    }
+
+    /// Ends a flow of whose end nothing is known but that it came.
+    pub(super) fn finish_unseen(&mut self, number: u64, world: &mut World<'_>) {
+        if let Some(mut flow) = self.take(number, world) {
+            self.finish(&mut flow, world.now.0, world);
         }
     }
 
@@ -244,7 +264,7 @@ impl Engine {
 impl Work {
     /// What was told is of no interest any more.
     pub fn forget(&mut self) {
-        if let Work::Existing(told) | Work::Ongoing(told, ..) | Work::Reconcile { told, .. } = self {
+        if let Work::Existing(told) | Work::Ongoing(told, ..) | Work::Reconcile { told, .. } | Work::Gone(told) = self {
             *told = Told::new(Vec::new());
         }
     }
