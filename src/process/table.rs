@@ -23,7 +23,8 @@ pub struct Entry {
     pub masks: Masks,
     /// execve calls since it began.
     pub execs: u32,
-    /// Directives of exec that were told that it started, and so are of what it does until its end.
+    /// Directives of exec that were told that it or one of its threads started, and so are of what it does until its
+    /// end.
     pub told: u64,
 }
 

@@ -102,6 +102,22 @@ fn who_was_told_of_a_start_is_told_of_the_end_and_of_threads_by_whatever_name() 
 }
 
 #[test]
+fn who_was_told_of_a_threads_start_is_told_of_the_end_of_it_and_of_the_process_by_whatever_name() {
+    let mut bench = Bench::new();
+    let threads = Options { threads: true, ..Options::default() };
+    bench.come(1, Some(named("server")), threads);
+    bench.come(2, Some(named("server")), Options::default());
+    bench.record(THREAD, PID, |thread| thread.tid = 77);
+    bench.come(3, Some(named("other")), threads);
+    bench.record(RENAME, PID, |_| ());
+    let masks = bench.around.processes.decisions.last().unwrap().masks;
+    assert_eq!(masks[0], 0b10, "the kernel side is to tell of threads further on");
+    bench.record(THREAD_EXIT, PID, |thread| thread.tid = 77);
+    bench.record(EXIT, PID, |_| ());
+    assert_eq!(bench.take(), [(1, 77, "started"), (1, 77, "ended"), (1, PID, "ended")]);
+}
+
+#[test]
 fn a_fork_that_was_told_of_ends_for_whoever_was_told() {
     let mut bench = Bench::new();
     bench.come(1, Some(named("worker")), Options { forks: true, ..Options::default() });

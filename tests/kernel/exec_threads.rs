@@ -114,6 +114,47 @@ fn each_thread_is_told_of_as_ended_once_whichever_of_the_last_is_first() {
 }
 
 #[test]
+fn who_was_told_of_a_threads_start_is_told_of_its_end_under_another_name_of_its_process() {
+    for wanted in [true, false] {
+        let (before, after) = (worker::name("ty"), worker::name("tz"));
+        let mut worker = Worker::start(&before, &["rename-with-threads", "23", &after]);
+        let pid = u64::from(worker.pid());
+        let told = directive(&before, "threads: true, meta: all");
+        let agent = Agent::start(&told);
+        worker.go();
+        let tids: HashSet<u64> = (0..23).map(|_| worker.numbers()[0]).collect();
+        agent.until("all starts", |records| count(records, "started") == 23);
+        // Everything is decided anew, with one that wants what the process is going to be or with one that does not.
+        let name = if wanted { after.clone() } else { worker::name("tu") };
+        let late = directive(&name, "threads: true, meta: all").replace("name: test", "name: late");
+        agent.reload(&format!("{told}\n{late}"));
+        agent.until_shows("tawon_directive_state{directive=\"late\",state=\"running\"}", 1.0);
+        worker.go();
+        worker.line();
+        worker.go();
+        worker.end();
+        agent.until("all ends", |records| {
+            let of_process = records.iter().filter(|record| record.at("exitCode") == 0);
+            of_process.count() == 1 + usize::from(wanted)
+        });
+        let records = agent.stop();
+        let of = |directive: &str, state: &str| -> Vec<&Record> {
+            let those = records.iter().filter(|record| record.directive == directive && record.is(state));
+            those.filter(|record| record.at("process.tid") != pid).collect()
+        };
+        let late = if wanted { 23 } else { 0 };
+        assert_eq!((of("test", "started").len(), of("test", "ended").len()), (23, 23));
+        assert_eq!((of("late", "started").len(), of("late", "ended").len()), (0, late));
+        let ended: HashSet<u64> = of("test", "ended").iter().map(|record| record.number("process.tid")).collect();
+        assert_eq!(ended, tids);
+        for ended in of("test", "ended") {
+            assert_eq!(ended.text("process.name"), after);
+            assert!(ended.at("startedAt").is_string() && ended.at("durationUs").is_u64(), "{ended:?}");
+        }
+    }
+}
+
+#[test]
 fn threads_that_an_exec_ends_are_told_of_and_so_is_the_one_that_execs() {
     let directory = directory("thread-pairs");
     let (before, after) = (worker::name("tq"), worker::name("tr"));
@@ -125,7 +166,7 @@ fn threads_that_an_exec_ends_are_told_of_and_so_is_the_one_that_execs() {
     let agent = Agent::start(&format!("{before}\n{after}"));
     worker.go();
     let tids: Vec<u64> = worker.end().iter().map(|line| line.parse().unwrap()).collect();
-    agent.until("the end", |records| records.iter().any(|record| record.at("exitCode") == 0));
+    agent.until("both ends", |records| records.iter().filter(|record| record.at("exitCode") == 0).count() == 2);
     let records = agent.stop();
     let of = |directive: &str| -> Vec<(u64, String)> {
         let those = records.iter().filter(|record| record.directive == directive);
@@ -137,7 +178,8 @@ fn threads_that_an_exec_ends_are_told_of_and_so_is_the_one_that_execs() {
         let states: Vec<&str> = told.iter().filter(|(of, _)| *of == tid).map(|(_, state)| &**state).collect();
         assert_eq!(states, ["started", "ended"], "{tid}: {records:?}");
     }
-    assert_eq!(told.last(), Some(&(execs, "ended".to_owned())));
+    // Who was told of threads is told of the process's end, too.
+    assert_eq!(told[told.len() - 2..], [(execs, "ended".to_owned()), (pid, "ended".to_owned())]);
     assert_eq!(of("after"), [(pid, "started".to_owned()), (pid, "ended".to_owned())]);
     std::fs::remove_dir_all(directory).unwrap();
 }

@@ -32,6 +32,7 @@ pub fn main(arguments: &[String]) {
         ["leader-leaves"] => leader_leaves(),
         ["threads", times] => threads(number(times)),
         ["ends-of-threads", how, times] => ends_of_threads(how, number(times)),
+        ["rename-with-threads", threads, name] => rename_with_threads(number(threads), name),
         ["rename", name] => rename(name),
         ["serve", at, times, bytes] => serve(at, number(times), number(bytes)),
         ["connect", at, times, bytes] => connect(at, number(times), number(bytes)),
@@ -218,6 +219,28 @@ fn end_with(threads: usize, end: fn() -> !) -> ! {
         std::thread::spawn(hold_still);
     }
     end()
+}
+
+/// So many threads that are there while the process takes another name, and end then. Says them.
+fn rename_with_threads(threads: usize, name: &str) {
+    wait();
+    let (say, said) = std::sync::mpsc::channel();
+    let threads: Vec<_> = (0..threads)
+        .map(|_| {
+            let (say, (end, ended)) = (say.clone(), std::sync::mpsc::channel::<()>());
+            let thread = std::thread::spawn(move || {
+                say.send(syscalls::tid()).expect("it listens");
+                ended.recv().expect("it speaks");
+            });
+            println!("{}", said.recv().expect("it speaks"));
+            (thread, end)
+        })
+        .collect();
+    rename(name);
+    for (thread, end) in threads {
+        end.send(()).expect("it listens");
+        thread.join().expect("it ends");
+    }
 }
 
 fn rename(name: &str) {

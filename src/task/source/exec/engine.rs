@@ -272,7 +272,7 @@ impl Engine {
         };
         let at = world.offsets.wall(exec.header.time);
         let began = (exec.thread_start != 0).then(|| world.offsets.wall_of_start(exec.thread_start));
-        emit(
+        let told = emit(
             &mut self.taps,
             mask,
             |_, options| options.threads,
@@ -290,6 +290,12 @@ impl Engine {
             },
         );
         world.processes.table.recycle(process);
+        if state == State::Started
+            && told != 0
+            && let Some(entry) = world.processes.table.find_mut(exec.tgid, exec.start)
+        {
+            entry.told |= told;
+        }
     }
 
     /// Says who was told.
