@@ -335,8 +335,8 @@ static __always_inline int sched_exit(void *ctx, struct task_struct *task)
 	if (BPF_CORE_READ(task, flags) & PF_KTHREAD || tgid == tawon_config.agent)
 		return 0;
 	live = BPF_CORE_READ(task, signal, live.counter);
-	/* Before 6.16 the hook comes behind what wakes pthread_join: the leader may be ending too by now. */
-	if (tawon_live.threads && (live || tgid != (__u32)BPF_CORE_READ(task, pid))) {
+	/* Not of the first thread, whose start and end are told as the process's, which may go on without it. */
+	if (tawon_live.threads && tgid != (__u32)BPF_CORE_READ(task, pid)) {
 		describe(&exec, task, TAWON_EXEC_THREAD_EXIT);
 		exec.header.size = sizeof(exec);
 		exec.status = BPF_CORE_READ(task, exit_code);

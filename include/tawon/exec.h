@@ -9,7 +9,7 @@
 #define TAWON_EXEC_EXIT 3 /* a process ended: its last thread has gone */
 #define TAWON_EXEC_RENAME 4 /* a process has another comm */
 #define TAWON_EXEC_THREAD 5 /* a further thread was made */
-#define TAWON_EXEC_THREAD_EXIT 6 /* a thread ended; of several that are the last, some behind EXIT */
+#define TAWON_EXEC_THREAD_EXIT 6 /* such a thread ended; of several that are the last, some behind EXIT */
 #define TAWON_EXEC_KINDS 7
 
 /* The longest path that the kernel shows anywhere, and room for one more name. */

@@ -20,7 +20,7 @@ pub(super) struct SourceMetrics {
     totals: [Totals; 2],
     entries: IntGaugeVec,
     bytes: IntGaugeVec,
-    table_evictions: [Total; 2],
+    table_evictions: [Total; 3],
     /// By module and program.
     misses: RefCell<HashMap<(&'static str, String), Total>>,
 }
@@ -58,7 +58,8 @@ impl SourceMetrics {
             errors,
             entries: metrics.gauges("tawon_table_entries"),
             bytes: metrics.gauges("tawon_table_bytes"),
-            table_evictions: ["processes", "flows"].map(|table| Total::new(evictions.with_label_values(&[table]))),
+            table_evictions: ["processes", "flows", "threads"]
+                .map(|table| Total::new(evictions.with_label_values(&[table]))),
             misses: Default::default(),
         }
     }
@@ -99,18 +100,17 @@ impl SourceMetrics {
         total.set(missed);
     }
 
-    pub(super) fn tables(
-        &mut self,
-        processes: usize,
-        process_evictions: u64,
-        flows: usize,
-        flow_bytes: usize,
-        flow_evictions: u64,
-    ) {
+    /// What the tables of exec hold, and how many have made room.
+    pub(super) fn processes(&mut self, processes: usize, evictions: u64, threads: usize, thread_evictions: u64) {
         self.entries.with_label_values(&["processes"]).set(processes as i64);
+        self.entries.with_label_values(&["threads"]).set(threads as i64);
+        self.table_evictions[0].set(evictions);
+        self.table_evictions[2].set(thread_evictions);
+    }
+
+    pub(super) fn flows(&mut self, flows: usize, bytes: usize, evictions: u64) {
         self.entries.with_label_values(&["flows"]).set(flows as i64);
-        self.bytes.with_label_values(&["flows"]).set(flow_bytes as i64);
-        self.table_evictions[0].set(process_evictions);
-        self.table_evictions[1].set(flow_evictions);
+        self.bytes.with_label_values(&["flows"]).set(bytes as i64);
+        self.table_evictions[1].set(evictions);
     }
 }

@@ -410,7 +410,9 @@ impl Sources {
         }
         let processes = &self.processes.table;
         let (flows, flow_bytes, flow_evictions) = self.flows.occupancy();
-        self.metrics.tables(processes.len(), processes.evictions(), flows, flow_bytes, flow_evictions);
+        let (threads, thread_evictions) = self.exec.occupancy();
+        self.metrics.processes(processes.len(), processes.evictions(), threads, thread_evictions);
+        self.metrics.flows(flows, flow_bytes, flow_evictions);
     }
 
     /// Samples what the programs cost.

@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 use watch::UNDECIDED;
 
+use crate::flow::table::Id;
+
 /// Everything that sources share of processes.
 pub struct Processes {
     pub table: table::Table,
@@ -95,8 +97,8 @@ impl Processes {
         (process.container, process.pod) = (container, pod);
         self.redaction.apply(&mut process);
         let masks = watch::Masks::default();
-        let process = process.into();
-        self.table.insert(table::Entry { process, round: UNDECIDED, execs: 0, masks, told: 0, existing: true });
+        let (process, round, threads) = (process.into(), UNDECIDED, Id::NOWHERE);
+        self.table.insert(table::Entry { process, round, execs: 0, masks, told: 0, threads, existing: true });
     }
 }
 

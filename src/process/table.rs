@@ -23,6 +23,8 @@ pub struct Entry {
     pub masks: Masks,
     /// execve calls since it began.
     pub execs: u32,
+    /// Its thread whose start exec told of last and whose end is yet to be told: head of a chain of such.
+    pub threads: Id,
     /// Directives of exec that were told that it or one of its threads started, and so are of what it does until its
     /// end.
     pub told: u64,
@@ -186,7 +188,7 @@ mod tests {
 
     fn entry(pid: u32, start: u64) -> Entry {
         let process = Rc::new(Process { pid, start, ..Process::default() });
-        Entry { process, round: 1, masks: Masks::default(), execs: 1, told: 0, existing: false }
+        Entry { process, round: 1, masks: Masks::default(), execs: 1, told: 0, threads: Id::NOWHERE, existing: false }
     }
 
     #[test]

@@ -63,7 +63,7 @@ fn a_threads_end_tells_of_its_start_where_that_is_known() {
     for kind in [THREAD, THREAD_EXIT] {
         bench.record(kind, PID, |thread| (thread.tid, thread.thread_start) = (77, SECOND));
     }
-    // Of the one that execs the kernel does not know it any more.
+    // Of the one that execs the kernel does not know it any more: not known of one that was there before.
     bench.record(EXEC, PID, |exec| exec.tid = 78);
     let told = bench.told.take();
     assert_eq!(states(&told), [(1, 77, "started"), (1, 77, "ended"), (1, 78, "ended"), (1, PID, "started")]);
@@ -73,6 +73,81 @@ fn a_threads_end_tells_of_its_start_where_that_is_known() {
     assert_eq!(ended["durationUs"], 2000, "a record comes each millisecond");
     assert_eq!((&execs["startedAt"], &execs["durationUs"]), (&Value::Null, &Value::Null));
     assert!(execs["endedAt"].is_string());
+    bench.record(THREAD, PID, |thread| (thread.tid, thread.thread_start) = (79, SECOND));
+    bench.record(EXEC, PID, |exec| exec.tid = 79);
+    let told = bench.told.take();
+    assert_eq!(states(&told), [(1, 79, "started"), (1, 79, "ended"), (1, PID, "started")]);
+    assert_eq!((&told[1].1["startedAt"], &told[1].1["durationUs"]), (&started["startedAt"], &5000.into()));
+}
+
+#[test]
+fn threads_end_before_their_process_and_once_wherever_their_own_ends_are() {
+    let mut bench = Bench::new();
+    bench.come(1, None, Options { threads: true, ..Options::default() });
+    let begin = |bench: &mut Bench, tid| {
+        bench.record(THREAD, PID, |thread| (thread.tid, thread.thread_start) = (tid, SECOND));
+        assert_eq!(bench.take(), [(1, tid, "started")]);
+    };
+    (77..80).for_each(|tid| begin(&mut bench, tid));
+    // Of an exec as of the end: the kernel lost what it had to tell of 77.
+    for tid in [78, 79] {
+        bench.record(THREAD_EXIT, PID, |thread| (thread.tid, thread.thread_start) = (tid, SECOND));
+    }
+    bench.record(EXEC, PID, |_| ());
+    assert_eq!(bench.take(), [(1, 78, "ended"), (1, 79, "ended"), (1, 77, "ended"), (1, PID, "started")]);
+    (77..80).for_each(|tid| begin(&mut bench, tid));
+    bench.record(THREAD_EXIT, PID, |thread| (thread.tid, thread.thread_start) = (78, SECOND));
+    assert_eq!(bench.take(), [(1, 78, "ended")]);
+    bench.record(EXIT, PID, |exit| (exit.tid, exit.header.flags) = (77, THREADS_LEFT));
+    let told = bench.told.take();
+    assert_eq!(states(&told), [(1, 79, "ended"), (1, 77, "ended"), (1, PID, "ended")]);
+    assert!(told.iter().all(|(_, record)| record["endedAt"] == told[0].1["endedAt"]));
+    // 76 was there before anybody wanted to know.
+    for tid in [77, 76, 79] {
+        bench.record(THREAD_EXIT, PID, |thread| (thread.tid, thread.thread_start) = (tid, SECOND));
+    }
+    assert_eq!(bench.take(), [(1, 76, "ended")]);
+}
+
+#[test]
+fn threads_that_only_a_directive_that_has_gone_was_told_of_do_not_end_by_their_process() {
+    for late in [false, true] {
+        let mut bench = Bench::new();
+        let threads = Options { threads: true, ..Options::default() };
+        bench.come(1, None, threads);
+        bench.come(2, Some(named("server")), Options::default());
+        bench.record(THREAD, PID, |thread| (thread.tid, thread.thread_start) = (77, SECOND));
+        assert_eq!(bench.take(), [(1, 77, "started")]);
+        bench.leave(1);
+        if !late {
+            bench.decide();
+        }
+        // Meanwhile 77 may have ended, which the kernel has told nobody.
+        bench.watch(1, None, threads);
+        if !late {
+            bench.decide();
+        }
+        bench.record(EXIT, PID, |exit| exit.header.flags = THREADS_LEFT);
+        assert_eq!(bench.take(), [(1, PID, "ended"), (2, PID, "ended")]);
+        bench.record(THREAD_EXIT, PID, |thread| (thread.tid, thread.thread_start) = (77, SECOND));
+        assert_eq!(bench.take(), [(1, 77, "ended")]);
+    }
+}
+
+#[test]
+fn who_was_told_of_a_threads_start_is_told_of_the_end_of_it_and_of_the_process_by_whatever_name() {
+    let mut bench = Bench::new();
+    let threads = Options { threads: true, ..Options::default() };
+    bench.come(1, Some(named("server")), threads);
+    bench.come(2, Some(named("server")), Options::default());
+    bench.record(THREAD, PID, |thread| thread.tid = 77);
+    bench.come(3, Some(named("other")), threads);
+    bench.record(RENAME, PID, |_| ());
+    let masks = bench.around.processes.decisions.last().unwrap().masks;
+    assert_eq!(masks[0], 0b10, "the kernel side is to tell of threads further on");
+    bench.record(THREAD_EXIT, PID, |thread| thread.tid = 77);
+    bench.record(EXIT, PID, |_| ());
+    assert_eq!(bench.take(), [(1, 77, "started"), (1, 77, "ended"), (1, PID, "ended")]);
 }
 
 #[test]
@@ -99,22 +174,6 @@ fn who_was_told_of_a_start_is_told_of_the_end_and_of_threads_by_whatever_name() 
     assert_eq!(bench.take(), []);
     bench.record(EXIT, PID, |_| ());
     assert_eq!(bench.take(), [(1, PID, "ended"), (2, PID, "ended")]);
-}
-
-#[test]
-fn who_was_told_of_a_threads_start_is_told_of_the_end_of_it_and_of_the_process_by_whatever_name() {
-    let mut bench = Bench::new();
-    let threads = Options { threads: true, ..Options::default() };
-    bench.come(1, Some(named("server")), threads);
-    bench.come(2, Some(named("server")), Options::default());
-    bench.record(THREAD, PID, |thread| thread.tid = 77);
-    bench.come(3, Some(named("other")), threads);
-    bench.record(RENAME, PID, |_| ());
-    let masks = bench.around.processes.decisions.last().unwrap().masks;
-    assert_eq!(masks[0], 0b10, "the kernel side is to tell of threads further on");
-    bench.record(THREAD_EXIT, PID, |thread| thread.tid = 77);
-    bench.record(EXIT, PID, |_| ());
-    assert_eq!(bench.take(), [(1, 77, "started"), (1, 77, "ended"), (1, PID, "ended")]);
 }
 
 #[test]

@@ -78,39 +78,43 @@ fn threads_are_told_of_where_they_are_wanted() {
 }
 
 #[test]
-fn each_thread_is_told_of_as_ended_once_whichever_of_the_last_is_first() {
+fn each_thread_and_each_process_starts_and_ends_once_whichever_of_the_last_is_first() {
     const TIMES: usize = 100;
     let name = worker::name("tx");
     let times = TIMES.to_string();
-    let ways = [("apart", 1), ("exit", 7), ("kill", 7)];
+    let ways = [("apart", 1), ("left", 8), ("exit", 7), ("kill", 7)];
     let workers = ways.map(|(how, _)| Worker::start(&name, &["ends-of-threads", how, &times]));
     let agent = Agent::start(&directive(&name, "threads: true, forks: true, meta: all"));
-    let mut threads = HashMap::new();
-    for (mut worker, (_, each)) in workers.into_iter().zip(ways) {
+    let mut processes = HashMap::new();
+    for (mut worker, (_, threads)) in workers.into_iter().zip(ways) {
         worker.go();
-        threads.extend(worker.end().iter().map(|line| (line.parse::<u64>().unwrap(), each)));
+        processes.extend(worker.end().iter().map(|line| (line.parse().unwrap(), threads)));
     }
     // Pids come again only after many more.
-    assert_eq!(threads.len(), ways.len() * TIMES);
-    let expected = threads.values().sum::<usize>();
-    let of_threads = |records: &[Record], state| -> Vec<(u64, u64)> {
-        let is = |record: &&Record| {
-            let status = [record.at("exitCode"), record.at("signal")];
-            record.is(state) && status == [&json!(null); 2] && record.at("process.tid") != record.at("process.pid")
-        };
-        let those = records.iter().filter(is);
-        those.map(|record| (record.number("process.pid"), record.number("process.tid"))).collect()
-    };
-    agent.until("all ends", |records| {
-        let ends = records.iter().filter(|record| record.at("exitCode").is_u64() || record.at("signal").is_u64());
-        ends.count() == ways.len() * (TIMES + 1) && of_threads(records, "ended").len() >= expected
-    });
-    let records = agent.stop();
-    let (mut started, mut ended) = (of_threads(&records, "started"), of_threads(&records, "ended"));
-    started.sort_unstable();
-    ended.sort_unstable();
-    assert_eq!(started.len(), expected);
-    assert_eq!(started, ended);
+    assert_eq!(processes.len(), ways.len() * TIMES);
+    until_ended(&agent, processes.len() + ways.len());
+    each_once(&agent.stop(), &processes);
+}
+
+#[test]
+fn each_thread_that_an_exec_ends_and_the_one_that_execs_ends_once_with_its_start() {
+    const TIMES: usize = 50;
+    let directory = directory("thread-execs");
+    let (name, after) = (worker::name("tv"), worker::name("tw"));
+    let program = alias(&directory, &after, Path::new("/bin/true"));
+    let times = TIMES.to_string();
+    let ways = ["among", "left"];
+    let workers = ways.map(|how| Worker::start(&name, &["execs-of-threads", how, &times, program.to_str().unwrap()]));
+    let agent = Agent::start(&directive(&name, "threads: true, forks: true, meta: all"));
+    let mut processes = HashMap::new();
+    for mut worker in workers {
+        worker.go();
+        processes.extend(worker.end().iter().map(|line| (line.parse().unwrap(), 23)));
+    }
+    assert_eq!(processes.len(), ways.len() * TIMES);
+    until_ended(&agent, processes.len() + ways.len());
+    each_once(&agent.stop(), &processes);
+    std::fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]
@@ -180,8 +184,46 @@ fn threads_that_an_exec_ends_are_told_of_and_so_is_the_one_that_execs() {
     }
     // Who was told of threads is told of the process's end, too.
     assert_eq!(told[told.len() - 2..], [(execs, "ended".to_owned()), (pid, "ended".to_owned())]);
+    assert_eq!(told.len(), 5);
     assert_eq!(of("after"), [(pid, "started".to_owned()), (pid, "ended".to_owned())]);
     std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// Waits for the ends of so many processes.
+fn until_ended(agent: &Agent, processes: usize) {
+    agent.until("all ends", |records| records.iter().filter(|record| has_status(record)).count() >= processes);
+}
+
+/// Of each process, its start, that and the end of so many threads, each with when it began, and its end, all once.
+fn each_once(records: &[Record], processes: &HashMap<u64, usize>) {
+    let mut told: HashMap<u64, Vec<&Record>> = HashMap::new();
+    for record in records {
+        told.entry(record.number("process.pid")).or_default().push(record);
+    }
+    for (pid, threads) in processes {
+        let [started, of_threads @ .., ended] = &told[pid][..] else { panic!("{:?}", told[pid]) };
+        for (record, state) in [(started, "started"), (ended, "ended")] {
+            assert!(record.is(state) && record.at("process.tid") == *pid, "{:?}", told[pid]);
+        }
+        assert!(has_status(ended) && ended.at("startedAt") == started.at("startedAt"), "{ended:?}");
+        let mut open = HashMap::new();
+        for record in of_threads {
+            let tid = record.number("process.tid");
+            assert!(tid != *pid && !has_status(record), "{record:?}");
+            if record.is("started") {
+                assert!(open.insert(tid, record.text("startedAt")).is_none(), "twice: {record:?}");
+            } else {
+                let began = open.remove(&tid).expect("it has started");
+                assert_eq!(record.text("startedAt"), began);
+                assert!(record.at("durationUs").is_u64() && record.at("endedAt").is_string(), "{record:?}");
+            }
+        }
+        assert!(open.is_empty() && of_threads.len() == 2 * threads, "{pid}: {open:?}, {}", of_threads.len());
+    }
+}
+
+fn has_status(record: &Record) -> bool {
+    record.at("exitCode").is_u64() || record.at("signal").is_u64()
 }
 
 /// When what ended began, by how long it took.

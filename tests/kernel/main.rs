@@ -19,4 +19,5 @@ mod support;
 mod udp;
 mod unseen;
 mod work;
+mod work_threads;
 mod worker;

@@ -9,12 +9,12 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::support::syscalls;
+use crate::work_threads;
 
 pub fn main(arguments: &[String]) {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -26,13 +26,14 @@ pub fn main(arguments: &[String]) {
         ["wait"] => wait(),
         ["forks", times] => forks(number(times)),
         ["family", size] => family(number(size)),
-        ["thread-execs", program] => thread_execs(program),
+        ["thread-execs", program] => work_threads::thread_execs(program),
         ["execs-below", name, directories @ ..] => execs_below(name, directories),
         ["chroot-execs", root, name] => chroot_execs(root, name),
-        ["leader-leaves"] => leader_leaves(),
-        ["threads", times] => threads(number(times)),
-        ["ends-of-threads", how, times] => ends_of_threads(how, number(times)),
-        ["rename-with-threads", threads, name] => rename_with_threads(number(threads), name),
+        ["leader-leaves"] => work_threads::leader_leaves(),
+        ["threads", times] => work_threads::threads(number(times)),
+        ["ends-of-threads", how, times] => work_threads::ends_of_threads(how, number(times)),
+        ["execs-of-threads", how, times, program] => work_threads::execs_of_threads(how, number(times), program),
+        ["rename-with-threads", threads, name] => work_threads::rename_with_threads(number(threads), name),
         ["rename", name] => rename(name),
         ["serve", at, times, bytes] => serve(at, number(times), number(bytes)),
         ["connect", at, times, bytes] => connect(at, number(times), number(bytes)),
@@ -55,7 +56,7 @@ fn number(word: &str) -> usize {
     word.parse().expect("a number")
 }
 
-fn wait() {
+pub fn wait() {
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).expect("the test speaks");
 }
@@ -65,7 +66,7 @@ fn hold() {
     hold_still()
 }
 
-fn hold_still() -> ! {
+pub fn hold_still() -> ! {
     loop {
         std::thread::sleep(Duration::from_secs(1));
     }
@@ -113,24 +114,6 @@ fn family(size: usize) {
     }
 }
 
-/// A thread that is not the first execs: the others end, and the process goes on under its old pid. Says the other
-/// thread, then the one that execs.
-fn thread_execs(program: &str) {
-    wait();
-    let program = program.to_owned();
-    let (say, said) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        say.send(syscalls::tid()).expect("it listens");
-        hold_still()
-    });
-    println!("{}", said.recv().expect("it speaks"));
-    let thread = std::thread::spawn(move || {
-        println!("{}", syscalls::tid());
-        panic!("{}", Command::new(program).arg0("true").arg("from-a-thread").exec());
-    });
-    let _ = thread.join();
-}
-
 /// Execs a program of this name that lies in directories within directories, of which it makes each and goes there: no
 /// system call would take the longest paths whole.
 fn execs_below(name: &str, directories: &[&str]) {
@@ -153,97 +136,7 @@ fn chroot_execs(root: &str, name: &str) {
     panic!("{}", Command::new(format!("/{name}")).arg0("true").exec());
 }
 
-/// The first thread ends half a second before the process does.
-fn leader_leaves() {
-    wait();
-    std::thread::spawn(|| {
-        std::thread::sleep(Duration::from_millis(500));
-        syscalls::exit_group(7);
-    });
-    syscalls::exit_thread();
-}
-
-fn threads(times: usize) {
-    wait();
-    for _ in 0..times {
-        let thread = std::thread::spawn(|| {
-            println!("{}", syscalls::tid());
-            syscalls::tid()
-        });
-        // Joined, it still is on its way out: a process that ends now may be told of before it.
-        let gone = format!("/proc/self/task/{}", thread.join().expect("it ends"));
-        while std::fs::exists(&gone).expect("/proc is there") {
-            std::thread::yield_now();
-        }
-    }
-}
-
-/// So many children with threads, all of which end at about the same time. Says each child.
-fn ends_of_threads(how: &str, times: usize) {
-    wait();
-    for _ in 0..times {
-        let child = syscalls::fork().expect("forks");
-        if child == 0 {
-            match how {
-                "apart" => end_apart(),
-                "exit" => end_with(7, || syscalls::exit_group(0)),
-                "kill" => end_with(7, || {
-                    syscalls::kill(std::process::id(), libc::SIGKILL).expect("it is there");
-                    hold_still()
-                }),
-                other => panic!("unknown end: {other}"),
-            }
-        }
-        println!("{child}");
-        syscalls::wait_for(child).expect("it ends");
-    }
-}
-
-/// Two threads, each of which ends by itself at the moment when the other does.
-fn end_apart() -> ! {
-    static READY: AtomicU32 = AtomicU32::new(0);
-    let together = || {
-        READY.fetch_add(1, Ordering::SeqCst);
-        while READY.load(Ordering::SeqCst) < 2 {
-            std::hint::spin_loop();
-        }
-        syscalls::exit_thread()
-    };
-    std::thread::spawn(together);
-    together()
-}
-
-/// The first of so many more threads ends all.
-fn end_with(threads: usize, end: fn() -> !) -> ! {
-    for _ in 0..threads {
-        std::thread::spawn(hold_still);
-    }
-    end()
-}
-
-/// So many threads that are there while the process takes another name, and end then. Says them.
-fn rename_with_threads(threads: usize, name: &str) {
-    wait();
-    let (say, said) = std::sync::mpsc::channel();
-    let threads: Vec<_> = (0..threads)
-        .map(|_| {
-            let (say, (end, ended)) = (say.clone(), std::sync::mpsc::channel::<()>());
-            let thread = std::thread::spawn(move || {
-                say.send(syscalls::tid()).expect("it listens");
-                ended.recv().expect("it speaks");
-            });
-            println!("{}", said.recv().expect("it speaks"));
-            (thread, end)
-        })
-        .collect();
-    rename(name);
-    for (thread, end) in threads {
-        end.send(()).expect("it listens");
-        thread.join().expect("it ends");
-    }
-}
-
-fn rename(name: &str) {
+pub fn rename(name: &str) {
     wait();
     std::fs::write("/proc/self/comm", name).expect("it is ours");
     println!("0");

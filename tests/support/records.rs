@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each program uses a part of it
 
 use tawon::config::Condition;
+use tawon::flow::table::Id;
 use tawon::kernel::abi::{self, Claim, Exec, Flow, Header, Peer, PeerKey};
 use tawon::metrics::Metrics;
 use tawon::pipeline::Pipeline;
@@ -45,8 +46,8 @@ impl Around {
         for pid in FIRST_PID..FIRST_PID + processes {
             let process = Process { pid, start: START, name: b"server".to_vec(), ..Process::default() };
             let round = around.processes.watchers.round();
-            let process = process.into();
-            around.processes.table.insert(Entry { process, round, execs: 1, masks, told: 0, existing: true });
+            let (process, threads) = (process.into(), Id::NOWHERE);
+            around.processes.table.insert(Entry { process, round, execs: 1, masks, told: 0, threads, existing: true });
         }
         around
     }

@@ -1,4 +1,9 @@
-//! What follows the fixed part of an exec record: parts of the lengths that stand there, some of them paths.
+//! What exec records tell of a process: in their fixed part, and behind it in parts of the lengths that stand there, some
+//! of them paths.
+
+use crate::kernel::abi;
+use crate::process::{Caps, Namespaces, Process};
+use crate::time::Offsets;
 
 /// The parts, one after the other.
 pub(super) struct Parts<'a>(pub &'a [u8]);
@@ -30,6 +35,45 @@ pub(super) fn put_path(to: &mut Vec<u8>, components: &[u8]) {
         to.push(b'/');
     }
 }
+
+/// What every record of the kernel side tells of its process.
+pub(super) fn describe(process: &mut Process, exec: &abi::Exec, offsets: Offsets) {
+    process.pid = exec.tgid;
+    process.ppid = exec.ppid;
+    process.start = exec.start;
+    process.started_at = offsets.wall_of_start(exec.start).0;
+    process.uid = Some(exec.uid);
+    process.gid = Some(exec.gid);
+    put_name(&mut process.name, &exec.comm);
+    if matches!(exec.header.kind, FORK | EXEC) {
+        process.caps = Some(Caps { effective: exec.caps_effective, permitted: exec.caps_permitted });
+        process.namespaces = (exec.ns_net != 0).then_some(Namespaces {
+            pid: exec.ns_pid,
+            net: exec.ns_net,
+            mnt: exec.ns_mnt,
+            user: exec.ns_user,
+            uts: exec.ns_uts,
+            ipc: exec.ns_ipc,
+            cgroup: exec.ns_cgroup,
+        });
+    }
+}
+
+pub(super) fn put_name(to: &mut Vec<u8>, comm: &[u8; 16]) {
+    to.clear();
+    to.extend_from_slice(comm.split(|&byte| byte == 0).next().unwrap_or_default());
+}
+
+// Kinds of include/tawon/exec.h.
+pub(super) const FORK: u16 = 1;
+pub(super) const EXEC: u16 = 2;
+pub(super) const EXIT: u16 = 3;
+pub(super) const RENAME: u16 = 4;
+pub(super) const THREAD: u16 = 5;
+pub(super) const THREAD_EXIT: u16 = 6;
+
+/// A flag of include/tawon/record.h.
+pub(super) const THREADS: u16 = 4;
 
 #[cfg(test)]
 mod tests {

@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use prometheus::IntCounter;
 
-use super::data::{Parts, put_path};
+use super::data::{EXEC, EXIT, FORK, Parts, RENAME, THREAD, THREAD_EXIT, THREADS, describe, put_name, put_path};
 use super::departed::Departed;
 use super::record::{ExecRecord, State, Status};
+use super::threads::{Rest, Threads};
+use crate::flow::table::Id;
 use crate::kernel::abi;
 use crate::metrics::Metrics;
 use crate::pipeline::Event;
 use crate::process::table::{Entry, same_start};
 use crate::process::watch::{EXEC as SOURCE, Masks};
-use crate::process::{Caps, Decided, Decision, Namespaces, Process, Processes};
+use crate::process::{Decided, Decision, Process, Processes};
 use crate::task::source::{Tap, Taps, World};
-use crate::time::{Instant, Offsets, Timestamp};
+use crate::time::{Instant, Timestamp};
 
 /// What a directive's `exec` was configured with.
 #[derive(Clone, Copy, Default, Debug)]
@@ -39,6 +41,7 @@ pub struct Engine {
     newcomers: Vec<Newcomer>,
     /// Ends whose start has not been read yet.
     orphans: Vec<Orphan>,
+    threads: Threads,
     departed: Departed,
     messages: IntCounter,
     end_before_start: IntCounter,
@@ -65,6 +68,7 @@ impl Engine {
             taps: Taps::default(),
             newcomers: Vec::new(),
             orphans: Vec::new(),
+            threads: Threads::new(),
             departed: Departed::default(),
             messages: metrics.counter("exec_msgs"),
             end_before_start: metrics.counter("exec_proc_end_before_start"),
@@ -81,8 +85,8 @@ impl Engine {
             EXEC => self.exec(&exec, bytes.get(size_of::<abi::Exec>()..).unwrap_or_default(), world),
             EXIT => self.exit(&exec, world),
             RENAME => rename(&exec, world.processes),
-            THREAD => self.thread(&exec, State::Started, world),
-            THREAD_EXIT => self.thread(&exec, State::Ended, world),
+            THREAD => self.thread_began(&exec, world),
+            THREAD_EXIT => self.thread_ended(&exec, world),
             _ => {}
         }
     }
@@ -98,6 +102,11 @@ impl Engine {
     /// When `tick` has something to do.
     pub fn deadline(&self) -> Option<Instant> {
         self.orphans.iter().map(|orphan| orphan.until).min()
+    }
+
+    /// Threads whose end is to be told, and how many have had to make room.
+    pub fn occupancy(&self) -> (usize, u64) {
+        (self.threads.len(), self.threads.evictions())
     }
 
     /// A directive has come, of which the watchers know: with `existing` it is told of what is there.
@@ -141,6 +150,14 @@ impl Engine {
 
     fn decided(&mut self, decided: Decided, world: &mut World<'_>) {
         let Decided::Now(process, before, masks) = decided else { return };
+        // Of its threads the kernel tells nothing any more where none of those is left who were told of them.
+        let table = &mut world.processes.table;
+        if let Some(entry) = table.find_any(process.pid).filter(|entry| entry.threads != Id::NOWHERE)
+            && !self.taps.iter().any(|(bit, tap)| tap.options.threads && entry.told >> bit & 1 == 1)
+        {
+            let head = &mut entry.threads;
+            while self.threads.pop(head, Rest::Gone).is_some() {}
+        }
         let mut told = 0;
         for at in 0..self.newcomers.len() {
             let Newcomer { bit, round, at } = self.newcomers[at];
@@ -163,6 +180,7 @@ impl Engine {
         for pid in &gone {
             self.catch_up(*pid, world);
             if let Some(entry) = world.processes.table.remove(*pid) {
+                self.rest_ended(&entry.process, entry.masks[SOURCE], (entry.threads, Rest::Gone), world.now.0, world);
                 self.ended(&entry, None, world.now.0, None, world);
                 world.processes.table.recycle(entry.process);
             }
@@ -185,13 +203,21 @@ impl Engine {
         let (_, masks) = decide(processes, &process, 0, 0, inherited, world.settling);
         let (tid, time, wanted) = (Some(exec.tgid), exec.header.time, masks[SOURCE]);
         let told = self.started(&process, tid, time, wanted, world, |options| options.forks);
-        world.processes.table.insert(Entry { process, round, execs: 0, masks, told, existing: false });
+        let threads = Id::NOWHERE;
+        world.processes.table.insert(Entry { process, round, execs: 0, masks, threads, told, existing: false });
     }
 
     fn exec(&mut self, exec: &abi::Exec, data: &[u8], world: &mut World<'_>) {
-        // A thread that execs goes on as the first one: as the thread that it was, it has ended.
-        if exec.tid != exec.tgid {
-            self.thread(exec, State::Ended, world);
+        // The thread that execs goes on as the first one: as the thread that it was, it has ended, like all others.
+        let table = &mut world.processes.table;
+        let execs = (exec.tid != exec.tgid).then(|| self.threads.take(exec.tid, exec.tgid, table).unwrap_or_default());
+        if let Some(entry) = table.find_mut(exec.tgid, exec.start) {
+            let (process, mask) = (entry.process.clone(), entry.masks[SOURCE]);
+            let rest = std::mem::replace(&mut entry.threads, Id::NOWHERE);
+            self.rest_ended(&process, mask, (rest, Rest::Gone), exec.header.time, world);
+        }
+        if let Some(start) = execs {
+            self.thread(exec, start, State::Ended, world);
         }
         let processes = &mut *world.processes;
         let known = processes.table.find(exec.tgid, Some(exec.start));
@@ -220,7 +246,8 @@ impl Engine {
         let (wanted, masks) = decide(processes, &process, execs, told, None, world.settling);
         let (tid, time) = (Some(exec.tgid), exec.header.time);
         let told = told | self.started(&process, tid, time, wanted[SOURCE], world, |_| true);
-        world.processes.table.insert(Entry { process, round, execs, masks, told, existing });
+        let threads = Id::NOWHERE;
+        world.processes.table.insert(Entry { process, round, execs, masks, threads, told, existing });
         let same = |orphan: &Orphan| orphan.exit.tgid == exec.tgid && same_start(orphan.exit.start, exec.start);
         if let Some(at) = self.orphans.iter().position(same) {
             let exit = self.orphans.swap_remove(at).exit;
@@ -239,10 +266,13 @@ impl Engine {
             return;
         }
         if let Some(entry) = table.remove(exec.tgid) {
-            self.ended(&entry, Some(Status::parse(exec.status)), exec.header.time, Some(exec.tid), world);
-            let (table, mask) = (&mut world.processes.table, entry.masks[SOURCE]);
+            let (mask, awaited) = (entry.masks[SOURCE], exec.header.flags & THREADS != 0);
+            let rest = if awaited { Rest::Awaited } else { Rest::Gone };
+            self.rest_ended(&entry.process, mask, (entry.threads, rest), exec.header.time, world);
+            self.ended(&entry, Some(Status::parse(exec.status)), exec.header.time, Some(exec.tgid), world);
+            let table = &mut world.processes.table;
             // Also where nobody wants it: what its threads tell by themselves may look as if somebody did.
-            match exec.header.flags & THREADS != 0 && self.taps.iter().any(|(_, tap)| tap.options.threads) {
+            match awaited && self.taps.iter().any(|(_, tap)| tap.options.threads) {
                 true => self.departed.push(entry.process, mask, exec.header.time, |process| table.recycle(process)),
                 false => table.recycle(entry.process),
             }
@@ -253,12 +283,30 @@ impl Engine {
     fn lone_end(&mut self, exec: &abi::Exec, world: &mut World<'_>) {
         let (process, masks) = lone(exec, world);
         let round = world.processes.watchers.round();
-        let entry = Entry { process, round, execs: 1, masks, told: 0, existing: false };
-        self.ended(&entry, Some(Status::parse(exec.status)), exec.header.time, Some(exec.tid), world);
+        let entry = Entry { process, round, execs: 1, masks, threads: Id::NOWHERE, told: 0, existing: false };
+        self.ended(&entry, Some(Status::parse(exec.status)), exec.header.time, Some(exec.tgid), world);
         world.processes.table.recycle(entry.process);
     }
 
-    fn thread(&mut self, exec: &abi::Exec, state: State, world: &mut World<'_>) {
+    fn thread_began(&mut self, exec: &abi::Exec, world: &mut World<'_>) {
+        let told = self.thread(exec, exec.thread_start, State::Started, world);
+        let table = &mut world.processes.table;
+        if told != 0
+            && let Some(entry) = table.find_mut(exec.tgid, exec.start)
+        {
+            entry.told |= told;
+            self.threads.begin(exec.tid, exec.thread_start, exec.tgid, table);
+        }
+    }
+
+    fn thread_ended(&mut self, exec: &abi::Exec, world: &mut World<'_>) {
+        if self.threads.end(exec.tid, exec.thread_start, &mut world.processes.table) {
+            self.thread(exec, exec.thread_start, State::Ended, world);
+        }
+    }
+
+    /// A thread of which the kernel tells, and when it began. Says who was told.
+    fn thread(&mut self, exec: &abi::Exec, start: u64, state: State, world: &mut World<'_>) -> u64 {
         let known = match world.processes.table.find(exec.tgid, Some(exec.start)) {
             Some(entry) => Some((&entry.process, entry.masks[SOURCE])),
             None => self.departed.find(exec.tgid, exec.start),
@@ -270,17 +318,41 @@ impl Engine {
                 (process, masks[SOURCE])
             }
         };
-        let at = world.offsets.wall(exec.header.time);
-        let began = (exec.thread_start != 0).then(|| world.offsets.wall_of_start(exec.thread_start));
-        let told = emit(
+        let told = self.tell_thread(&process, mask, (exec.tid, start), state, exec.header.time, world);
+        world.processes.table.recycle(process);
+        told
+    }
+
+    /// A process has ended, or all that it was but the thread that execs: so have its threads, also those whose own end
+    /// comes only now, or was lost.
+    fn rest_ended(&mut self, process: &Rc<Process>, mask: u64, rest: (Id, Rest), time: u64, world: &World<'_>) {
+        let (mut head, rest) = rest;
+        while let Some(thread) = self.threads.pop(&mut head, rest) {
+            self.tell_thread(process, mask, thread, State::Ended, time, world);
+        }
+    }
+
+    /// A thread by its tid and when it began, 0 where that is not known. Says who was told.
+    fn tell_thread(
+        &mut self,
+        process: &Rc<Process>,
+        mask: u64,
+        (tid, start): (u32, u64),
+        state: State,
+        time: u64,
+        world: &World<'_>,
+    ) -> u64 {
+        let at = world.offsets.wall(time);
+        let began = (start != 0).then(|| world.offsets.wall_of_start(start));
+        emit(
             &mut self.taps,
             mask,
             |_, options| options.threads,
             world,
-            &process,
+            process,
             at,
             |tap, parent| {
-                let mut record = ExecRecord::new(state, at, &process, Some(exec.tid), parent, tap.meta);
+                let mut record = ExecRecord::new(state, at, process, Some(tid), parent, tap.meta);
                 record.started_at = began;
                 if state == State::Ended {
                     record.ended_at = Some(at);
@@ -288,14 +360,7 @@ impl Engine {
                 }
                 record
             },
-        );
-        world.processes.table.recycle(process);
-        if state == State::Started
-            && told != 0
-            && let Some(entry) = world.processes.table.find_mut(exec.tgid, exec.start)
-        {
-            entry.told |= told;
-        }
+        )
     }
 
     /// Says who was told.
@@ -380,29 +445,6 @@ fn lone(exec: &abi::Exec, world: &mut World<'_>) -> (Rc<Process>, Masks) {
     (process, masks)
 }
 
-/// What every record of the kernel side tells of its process.
-fn describe(process: &mut Process, exec: &abi::Exec, offsets: Offsets) {
-    process.pid = exec.tgid;
-    process.ppid = exec.ppid;
-    process.start = exec.start;
-    process.started_at = offsets.wall_of_start(exec.start).0;
-    process.uid = Some(exec.uid);
-    process.gid = Some(exec.gid);
-    put_name(&mut process.name, &exec.comm);
-    if matches!(exec.header.kind, FORK | EXEC) {
-        process.caps = Some(Caps { effective: exec.caps_effective, permitted: exec.caps_permitted });
-        process.namespaces = (exec.ns_net != 0).then_some(Namespaces {
-            pid: exec.ns_pid,
-            net: exec.ns_net,
-            mnt: exec.ns_mnt,
-            user: exec.ns_user,
-            uts: exec.ns_uts,
-            ipc: exec.ns_ipc,
-            cgroup: exec.ns_cgroup,
-        });
-    }
-}
-
 /// Which directives want the process now, and the same with those that were told of it; the kernel is told of these
 /// where it cannot know by itself.
 fn decide(
@@ -440,22 +482,6 @@ fn rename(exec: &abi::Exec, processes: &mut Processes) {
     }
     processes.table.recycle(old);
 }
-
-fn put_name(to: &mut Vec<u8>, comm: &[u8; 16]) {
-    to.clear();
-    to.extend_from_slice(comm.split(|&byte| byte == 0).next().unwrap_or_default());
-}
-
-// Kinds of include/tawon/exec.h.
-const FORK: u16 = 1;
-const EXEC: u16 = 2;
-const EXIT: u16 = 3;
-const RENAME: u16 = 4;
-const THREAD: u16 = 5;
-const THREAD_EXIT: u16 = 6;
-
-/// A flag of include/tawon/record.h.
-const THREADS: u16 = 4;
 
 const JOINED_WITHIN: Duration = Duration::from_secs(1);
 const ORPHANS: usize = 4096;

@@ -5,6 +5,7 @@ mod data;
 mod departed;
 mod engine;
 pub mod record;
+mod threads;
 
 pub use engine::{Engine, Options, SLICE};
 pub use record::{ExecRecord, Parent, State, Status};
@@ -19,7 +20,7 @@ pub static SPEC: Spec = Spec {
             name: "threads",
             ty: Type::Bool,
             default: "false",
-            help: "Also a record for each thread's start and end.",
+            help: "Also a record for each further thread's start and end; the first thread's are the process's. Only of a thread that was there before and execs is it not known when it started.",
         },
         Opt {
             name: "forks",
