@@ -110,6 +110,23 @@ fn threads_end_before_their_process_and_once_wherever_their_own_ends_are() {
 }
 
 #[test]
+fn what_is_told_of_a_start_is_told_at_the_end_wherever_the_wall_clock_has_gone_since() {
+    let mut bench = Bench::new();
+    bench.come(1, None, Options { threads: true, forks: true, ..Options::default() });
+    bench.record(FORK, PID + 1, |_| ());
+    (77..80).for_each(|tid| bench.record(THREAD, PID + 1, |thread| (thread.tid, thread.thread_start) = (tid, SECOND)));
+    bench.ahead = 5000;
+    bench.record(THREAD_EXIT, PID + 1, |thread| (thread.tid, thread.thread_start) = (77, SECOND));
+    bench.record(EXEC, PID + 1, |exec| exec.tid = 78);
+    bench.record(EXIT, PID + 1, |_| ());
+    let told = bench.told.take();
+    let (own, of_threads): (Vec<_>, Vec<_>) = told.iter().partition(|(_, record)| record["process"]["tid"] == PID + 1);
+    assert_eq!((own.len(), of_threads.len()), (3, 6));
+    assert!(own.iter().all(|(_, record)| record["startedAt"] == "2027-01-15T08:00:05.000000000Z"), "{own:?}");
+    assert!(of_threads.iter().all(|(_, record)| record["startedAt"] == "2027-01-15T08:00:01.000000000Z"));
+}
+
+#[test]
 fn threads_that_only_a_directive_that_has_gone_was_told_of_do_not_end_by_their_process() {
     for late in [false, true] {
         let mut bench = Bench::new();
@@ -223,6 +240,8 @@ struct Bench {
     engine: Engine,
     around: Around,
     told: Rc<RefCell<Told>>,
+    /// By how much the wall clock is ahead of what it was first.
+    ahead: u64,
 }
 
 impl Bench {
@@ -230,7 +249,7 @@ impl Bench {
     fn new() -> Bench {
         let mut around = Around::new(1);
         around.processes.watchers.remove(0, 0);
-        Bench { engine: Engine::new(&Metrics::new("").unwrap()), around, told: Rc::default() }
+        Bench { engine: Engine::new(&Metrics::new("").unwrap()), around, told: Rc::default(), ahead: 0 }
     }
 
     fn come(&mut self, bit: u32, condition: Option<Condition>, options: Options) {
@@ -270,7 +289,10 @@ impl Bench {
         if kind == EXEC {
             records::exec_with_data(exec, &mut bytes);
         }
-        self.engine.record(&bytes, &mut self.around.world());
+        let mut world = self.around.world();
+        world.offsets.monotonic += self.ahead;
+        world.offsets.boottime += self.ahead;
+        self.engine.record(&bytes, &mut world);
     }
 
     /// What was told since it was last asked: to which directive, of which thread (of what was there, process).

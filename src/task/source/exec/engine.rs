@@ -9,7 +9,7 @@ use prometheus::IntCounter;
 use super::data::{EXEC, EXIT, FORK, Parts, RENAME, THREAD, THREAD_EXIT, THREADS, describe, put_name, put_path};
 use super::departed::Departed;
 use super::record::{ExecRecord, State, Status};
-use super::threads::{Rest, Threads};
+use super::threads::{Known, Rest, Threads};
 use crate::flow::table::Id;
 use crate::kernel::abi;
 use crate::metrics::Metrics;
@@ -210,19 +210,22 @@ impl Engine {
     fn exec(&mut self, exec: &abi::Exec, data: &[u8], world: &mut World<'_>) {
         // The thread that execs goes on as the first one: as the thread that it was, it has ended, like all others.
         let table = &mut world.processes.table;
-        let execs = (exec.tid != exec.tgid).then(|| self.threads.take(exec.tid, exec.tgid, table).unwrap_or_default());
+        let execs = (exec.tid != exec.tgid).then(|| self.threads.take(exec.tid, exec.tgid, table));
         if let Some(entry) = table.find_mut(exec.tgid, exec.start) {
             let (process, mask) = (entry.process.clone(), entry.masks[SOURCE]);
             let rest = std::mem::replace(&mut entry.threads, Id::NOWHERE);
             self.rest_ended(&process, mask, (rest, Rest::Gone), exec.header.time, world);
         }
-        if let Some(start) = execs {
-            self.thread(exec, start, State::Ended, world);
+        if let Some(started_at) = execs {
+            self.thread(exec, started_at, State::Ended, world);
         }
         let processes = &mut *world.processes;
         let known = processes.table.find(exec.tgid, Some(exec.start));
         let (execs, told, existing) =
             known.map_or((1, 0, false), |entry| (entry.execs + 1, entry.told, entry.existing));
+        // As it was told: how the clocks compare may have been looked at anew since.
+        let started_at = known.map(|entry| &entry.process).filter(|process| process.start == exec.start);
+        let started_at = started_at.map(|process| process.started_at);
         let mut parts = Parts(data);
         let (exe, cwd, cgroup, args) = (
             parts.take(exec.exe_len),
@@ -239,6 +242,7 @@ impl Engine {
             process.cmd.extend_from_slice(args);
             process.cmd_truncated = exec.args_size as usize > args.len();
             describe(process, exec, offsets);
+            process.started_at = started_at.unwrap_or(process.started_at);
             (process.container, process.pod) = (container, pod);
             redaction.apply(process);
         });
@@ -289,24 +293,28 @@ impl Engine {
     }
 
     fn thread_began(&mut self, exec: &abi::Exec, world: &mut World<'_>) {
-        let told = self.thread(exec, exec.thread_start, State::Started, world);
+        let started_at = Some(world.offsets.wall_of_start(exec.thread_start));
+        let told = self.thread(exec, started_at, State::Started, world);
         let table = &mut world.processes.table;
         if told != 0
             && let Some(entry) = table.find_mut(exec.tgid, exec.start)
         {
             entry.told |= told;
-            self.threads.begin(exec.tid, exec.thread_start, exec.tgid, table);
+            self.threads.begin((exec.tid, exec.thread_start), started_at, exec.tgid, table);
         }
     }
 
     fn thread_ended(&mut self, exec: &abi::Exec, world: &mut World<'_>) {
-        if self.threads.end(exec.tid, exec.thread_start, &mut world.processes.table) {
-            self.thread(exec, exec.thread_start, State::Ended, world);
-        }
+        let started_at = match self.threads.end(exec.tid, exec.thread_start, &mut world.processes.table) {
+            Known::Began(started_at) => started_at,
+            Known::Not => Some(world.offsets.wall_of_start(exec.thread_start)),
+            Known::Ended => return,
+        };
+        self.thread(exec, started_at, State::Ended, world);
     }
 
-    /// A thread of which the kernel tells, and when it began. Says who was told.
-    fn thread(&mut self, exec: &abi::Exec, start: u64, state: State, world: &mut World<'_>) -> u64 {
+    /// A thread of which the kernel tells, and when it began, where that is known. Says who was told.
+    fn thread(&mut self, exec: &abi::Exec, began: Option<Timestamp>, state: State, world: &mut World<'_>) -> u64 {
         let known = match world.processes.table.find(exec.tgid, Some(exec.start)) {
             Some(entry) => Some((&entry.process, entry.masks[SOURCE])),
             None => self.departed.find(exec.tgid, exec.start),
@@ -318,7 +326,7 @@ impl Engine {
                 (process, masks[SOURCE])
             }
         };
-        let told = self.tell_thread(&process, mask, (exec.tid, start), state, exec.header.time, world);
+        let told = self.tell_thread(&process, mask, (exec.tid, began), state, exec.header.time, world);
         world.processes.table.recycle(process);
         told
     }
@@ -332,18 +340,17 @@ impl Engine {
         }
     }
 
-    /// A thread by its tid and when it began, 0 where that is not known. Says who was told.
+    /// A thread by its tid and when it began, where that is known. Says who was told.
     fn tell_thread(
         &mut self,
         process: &Rc<Process>,
         mask: u64,
-        (tid, start): (u32, u64),
+        (tid, began): (u32, Option<Timestamp>),
         state: State,
         time: u64,
         world: &World<'_>,
     ) -> u64 {
         let at = world.offsets.wall(time);
-        let began = (start != 0).then(|| world.offsets.wall_of_start(start));
         emit(
             &mut self.taps,
             mask,

@@ -4,6 +4,7 @@
 use crate::flow::number::BuildNumber;
 use crate::flow::table::{self, Id};
 use crate::process::table::Table;
+use crate::time::Timestamp;
 
 /// By tid; those of one process are a chain that its entry in the process table is the head of. At most `MOST`; the one
 /// that began to be known longest ago makes room, and is then told of by its own end alone.
@@ -18,10 +19,23 @@ struct Thread {
     pid: u32,
     /// Nanoseconds of CLOCK_BOOTTIME: with the tid, which one it is.
     start: u64,
+    /// The same as it was told.
+    started_at: Option<Timestamp>,
     before: Id,
     behind: Id,
     /// Its end was told with its process's, before its own came.
     ended: bool,
+}
+
+/// What is known of a thread that has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Known {
+    /// Nobody was told of its start.
+    Not,
+    /// When it began, as that was told.
+    Began(Option<Timestamp>),
+    /// Its end was told with its process's.
+    Ended,
 }
 
 /// How the end of a process or an exec finds its threads.
@@ -47,7 +61,7 @@ impl Threads {
     }
 
     /// A directive was told that a thread of a process began.
-    pub fn begin(&mut self, tid: u32, start: u64, pid: u32, processes: &mut Table) {
+    pub fn begin(&mut self, (tid, start): (u32, u64), started_at: Option<Timestamp>, pid: u32, processes: &mut Table) {
         self.remove(tid, processes);
         if self.table.len() >= MOST
             && let Some((&oldest, _)) = self.table.oldest(0)
@@ -57,7 +71,7 @@ impl Threads {
         }
         let Some(entry) = processes.find_any(pid) else { return };
         let behind = entry.threads;
-        let thread = Thread { tid, pid, start, before: Id::NOWHERE, behind, ended: false };
+        let thread = Thread { tid, pid, start, started_at, before: Id::NOWHERE, behind, ended: false };
         let id = self.table.insert(tid, thread, 0);
         entry.threads = id;
         if let Some(behind) = self.table.at(behind) {
@@ -65,24 +79,27 @@ impl Threads {
         }
     }
 
-    /// A thread has ended. False where that was told with the end of its process.
-    pub fn end(&mut self, tid: u32, start: u64, processes: &mut Table) -> bool {
+    /// A thread has ended.
+    pub fn end(&mut self, tid: u32, start: u64, processes: &mut Table) -> Known {
         match self.table.get(&tid) {
-            Some(thread) if thread.start == start => self.remove(tid, processes).is_none_or(|thread| !thread.ended),
-            _ => true,
+            Some(&Thread { start: began, started_at, ended, .. }) if began == start => {
+                self.remove(tid, processes);
+                if ended { Known::Ended } else { Known::Began(started_at) }
+            }
+            _ => Known::Not,
         }
     }
 
     /// The thread of a process that has this tid is another from now on, or none. Says when it began.
-    pub fn take(&mut self, tid: u32, pid: u32, processes: &mut Table) -> Option<u64> {
+    pub fn take(&mut self, tid: u32, pid: u32, processes: &mut Table) -> Option<Timestamp> {
         let is = self.table.get(&tid).is_some_and(|thread| thread.pid == pid && !thread.ended);
-        self.remove(tid, processes).filter(|_| is).map(|thread| thread.start)
+        self.remove(tid, processes).filter(|_| is)?.started_at
     }
 
     /// One after the other of a process whose threads have ended, that with this head: its tid, and when it began.
-    pub fn pop(&mut self, head: &mut Id, rest: Rest) -> Option<(u32, u64)> {
+    pub fn pop(&mut self, head: &mut Id, rest: Rest) -> Option<(u32, Option<Timestamp>)> {
         let thread = self.table.at(*head)?;
-        let Thread { tid, start, behind, .. } = *thread;
+        let Thread { tid, started_at, behind, .. } = *thread;
         (thread.behind, thread.ended) = (Id::NOWHERE, true);
         *head = behind;
         if let Some(behind) = self.table.at(behind) {
@@ -91,7 +108,7 @@ impl Threads {
         if rest == Rest::Gone {
             self.table.remove(&tid);
         }
-        Some((tid, start))
+        Some((tid, started_at))
     }
 
     /// Takes one out of the table and out of the chain that it is in.
@@ -133,9 +150,13 @@ mod tests {
         processes
     }
 
+    fn begin(threads: &mut Threads, tid: u32, start: u64, pid: u32, processes: &mut Table) {
+        threads.begin((tid, start), Some(Timestamp(start)), pid, processes);
+    }
+
     fn rest(threads: &mut Threads, processes: &mut Table, pid: u32, rest: Rest) -> Vec<(u32, u64)> {
         let head = &mut processes.find_any(pid).unwrap().threads;
-        std::iter::from_fn(|| threads.pop(head, rest)).collect()
+        std::iter::from_fn(|| threads.pop(head, rest)).map(|(tid, at)| (tid, at.unwrap().0)).collect()
     }
 
     #[test]
@@ -143,9 +164,10 @@ mod tests {
         for ended in 11..=13 {
             let (mut processes, mut threads) = (processes(&[1, 2]), Threads::new());
             for (tid, pid) in [(11, 1), (21, 2), (12, 1), (13, 1)] {
-                threads.begin(tid, u64::from(tid) + 100, pid, &mut processes);
+                begin(&mut threads, tid, u64::from(tid) + 100, pid, &mut processes);
             }
-            assert!(threads.end(ended, u64::from(ended) + 100, &mut processes));
+            let at = u64::from(ended) + 100;
+            assert_eq!(threads.end(ended, at, &mut processes), Known::Began(Some(Timestamp(at))));
             let left: Vec<(u32, u64)> =
                 [(13, 113), (12, 112), (11, 111)].into_iter().filter(|(tid, _)| *tid != ended).collect();
             assert_eq!(rest(&mut threads, &mut processes, 1, Rest::Gone), left);
@@ -159,15 +181,15 @@ mod tests {
     fn an_end_that_was_told_with_the_process_is_not_told_again_but_that_of_another_with_its_tid_is() {
         let (mut processes, mut threads) = (processes(&[1, 2]), Threads::new());
         for tid in [11, 12] {
-            threads.begin(tid, 100, 1, &mut processes);
+            begin(&mut threads, tid, 100, 1, &mut processes);
         }
         assert_eq!(rest(&mut threads, &mut processes, 1, Rest::Awaited), [(12, 100), (11, 100)]);
-        assert!(!threads.end(11, 100, &mut processes));
-        assert!(threads.end(11, 100, &mut processes));
-        assert!(threads.end(12, 101, &mut processes));
-        threads.begin(12, 102, 2, &mut processes);
-        assert!(threads.end(12, 102, &mut processes));
-        assert!(threads.end(12, 100, &mut processes));
+        assert_eq!(threads.end(11, 100, &mut processes), Known::Ended);
+        assert_eq!(threads.end(11, 100, &mut processes), Known::Not);
+        assert_eq!(threads.end(12, 101, &mut processes), Known::Not);
+        begin(&mut threads, 12, 102, 2, &mut processes);
+        assert_eq!(threads.end(12, 100, &mut processes), Known::Not);
+        assert_eq!(threads.end(12, 102, &mut processes), Known::Began(Some(Timestamp(102))));
         assert_eq!(threads.len(), 0);
     }
 
@@ -176,7 +198,7 @@ mod tests {
         let (mut processes, mut threads) = (processes(&[1]), Threads::new());
         let most = MOST as u32;
         for tid in 0..most + 2 {
-            threads.begin(tid, 100, 1, &mut processes);
+            begin(&mut threads, tid, 100, 1, &mut processes);
         }
         assert_eq!((threads.len(), threads.evictions()), (MOST, 2));
         assert!(rest(&mut threads, &mut processes, 1, Rest::Gone).iter().map(|(tid, _)| *tid).eq((2..most + 2).rev()));
