@@ -64,7 +64,6 @@ fn of_23_requests_of_nghttp_there_are_23_round_trips_that_agree_with_its_log_and
         listening 8080
         tape 'tcp port 8080'
         agent '{task: capture, config: {interface: lo, filter: "tcp port 8080"}}, {task: h2}, {task: file, config: {path: records}}'
-        sockets 2
         at=http://127.0.0.1:8080
         nghttp -v -n -H 'x-run: gets' -H 'x-colon: a: b:c' $at/ $at/big $(for n in $(seq 13); do echo $at/missing/$n?q=$n; done) > gets.log
         nghttp -v -n -H 'x-run: posts' -d docs/big -b 64 --trailer 'x-sum: 1' $at/a $at/b $at/c $at/d > posts.log
@@ -109,7 +108,6 @@ fn what_curl_asks_with_prior_knowledge_and_by_upgrade_is_told_as_curl_tells_it()
         listening 8080; listening 8081
         tape 'tcp port 8080'
         agent '{task: capture, config: {interface: lo, filter: "tcp port 8080"}}, {task: h2}, {task: file, config: {path: records}}'
-        sockets 2
         at=http://127.0.0.1:8080
         form='%{stderr}%{json}\n'
         # ask NAME [OPTION...]: what curl says into NAME.json, the response's head into NAME.head
@@ -179,7 +177,6 @@ fn of_23_grpc_calls_of_every_kind_there_are_23_round_trips_that_agree_with_the_c
         r#"
         tape 'tcp port 8080'
         agent '{task: capture, config: {interface: lo, filter: "tcp port 8080"}}, {task: h2}, {task: file, config: {path: records}}'
-        sockets 2
         "$PYTHON" "$CALLS" client 8080 calls
         "#,
     );
@@ -228,7 +225,6 @@ fn a_join_in_the_middle_of_grpc_knows_method_and_status_and_never_the_path() {
         client=$!
         until_true '[ -e ready ]'
         agent '{task: capture, config: {interface: lo, filter: "tcp port 8080"}}, {task: h2}, {task: file, config: {path: records}}'
-        sockets 2
         touch go
         wait $client
         "#,
@@ -267,7 +263,6 @@ fn a_join_in_the_middle_knows_all_once_the_table_has_turned_over() {
         }
         ask 1 7
         agent '{task: capture, config: {interface: lo, filter: "tcp port 8081"}}, {task: h2}, {task: file, config: {path: records}}'
-        sockets 2
         ask 8 67
         lines records 60
         until_value h2_streams 0
@@ -294,7 +289,6 @@ fn a_reload_that_changes_what_is_secret_holds_within_a_connection() {
         "redact",
         r#"
         agent '{task: capture, config: {interface: lo, filter: "tcp port 8081"}}, {task: h2}, {task: file, config: {path: records}}'
-        sockets 1
         ask() { curl -s -o body --http1.1 -H 'x-one: first' -H 'x-two: second' http://127.0.0.1:8080/; lines records $1; }
         ask 1
         cp tawon.yaml first.yaml
@@ -406,7 +400,6 @@ fn of_100_000_requests_of_h2load_there_are_100_000_round_trips() {
         nghttpd --no-tls -a 127.0.0.1 -d docs 8080 > server.log 2>&1 &
         listening 8080
         agent '{task: capture, config: {interface: lo, filter: "tcp port 8080"}}, {task: h2}, {task: file, config: {path: /dev/null}}'
-        sockets 1
         # A tenth at a time: the ring holds that much, however long the machine lets the agent wait.
         for turn in $(seq 10); do
             h2load -n 10000 -c 8 -m 32 http://127.0.0.1:8080/ >> h2load.txt

@@ -1,9 +1,11 @@
 //! `capture` on real interfaces: network namespaces of the tests' own, frames sent by a raw socket.
 
+use crate::agent::beside_others;
 use crate::support::namespace::{self, records, text, value};
 
 #[test]
 fn frames_that_pass_the_filter_are_told_each_once_and_in_order() {
+    let _lock = beside_others();
     let folder = namespace::run(
         "capture",
         "filter",
@@ -12,7 +14,7 @@ fn frames_that_pass_the_filter_are_told_each_once_and_in_order() {
         ip link set va up; ip link set vb up
         $TAWON run -t "capture:interface=va,filter='udp dst port 7777',meta=interface" -t headers -t log > out 2> err &
         agent=$!
-        sockets 1
+        runs
         send vb 8888 40; send vb 7777 23; send vb 8888 40
         lines out 23
         send vb 7777 1
@@ -35,6 +37,7 @@ fn frames_that_pass_the_filter_are_told_each_once_and_in_order() {
 
 #[test]
 fn a_glob_takes_interfaces_that_come_later_and_lets_go_of_those_that_leave() {
+    let _lock = beside_others();
     let folder = namespace::run(
         "capture",
         "glob",
@@ -43,11 +46,12 @@ fn a_glob_takes_interfaces_that_come_later_and_lets_go_of_those_that_leave() {
         ip link set va up; ip link set other up
         $TAWON run -t "capture:interface=v*,filter='udp port 7777'" -t headers -t log > out 2> err &
         agent=$!
-        sockets 1
+        runs
         send other 7777 5
         lines out 5
         ip link add vlate type veth peer name late
         ip link set vlate up; ip link set late up
+        until_true 'grep -q "interface joined capture: interface=vlate" err'
         sockets 2
         send late 7777 6
         lines out 11
@@ -69,6 +73,7 @@ fn a_glob_takes_interfaces_that_come_later_and_lets_go_of_those_that_leave() {
 
 #[test]
 fn an_interface_that_was_named_and_leaves_fails_the_directive() {
+    let _lock = beside_others();
     let folder = namespace::run(
         "capture",
         "gone",
@@ -77,7 +82,7 @@ fn an_interface_that_was_named_and_leaves_fails_the_directive() {
         ip link set va up; ip link set vb up
         $TAWON run -t capture:interface=va -t log > out 2> err &
         agent=$!
-        sockets 1
+        runs
         ip link del va
         code=0
         wait $agent || code=$?
@@ -90,6 +95,7 @@ fn an_interface_that_was_named_and_leaves_fails_the_directive() {
 
 #[test]
 fn the_agents_own_frames_are_left_out_and_counted() {
+    let _lock = beside_others();
     let folder = namespace::run(
         "capture",
         "own",
@@ -98,8 +104,7 @@ fn the_agents_own_frames_are_left_out_and_counted() {
             '  - {name: all, tasks: [{task: capture, config: {interface: lo}}, {task: headers}, {task: file, config: {path: out}}]}' > tawon.yaml
         $TAWON agent --config tawon.yaml > log 2> err &
         agent=$!
-        sockets 1
-        until_true 'curl -sf -o page http://127.0.0.1:9990/metrics'
+        until_true 'curl -sf -o page http://127.0.0.1:9990/readyz'
         for _ in $(seq 20); do curl -sf -o page http://127.0.0.1:9990/metrics; done
         for at in $(seq 23); do echo $at > /dev/udp/127.0.0.1/7777; done
         until_true '[ -e out ] && [ $(grep -c 7777 out) -ge 23 ]'
@@ -121,6 +126,7 @@ fn the_agents_own_frames_are_left_out_and_counted() {
 
 #[test]
 fn of_what_came_while_the_agent_stood_still_each_frame_is_told_or_counted_as_dropped() {
+    let _lock = beside_others();
     let folder = namespace::run(
         "capture",
         "drops",
@@ -128,7 +134,6 @@ fn of_what_came_while_the_agent_stood_still_each_frame_is_told_or_counted_as_dro
         ip link add va type veth peer name vb
         ip link set va up; ip link set vb up
         agent '{task: capture, config: {interface: va, filter: "udp dst port 7777"}}, {task: headers}, {task: file, config: {path: /dev/null}}'
-        sockets 1
         send vb 7777 23
         until_value 'tawon_frames_total{status="ok",task="headers"}' 23
         until_value 'tawon_capture_dropped_total{interface="va"}' 0

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use crate::agent::beside_others;
 use crate::support::namespace::{self, text};
 use crate::support::scapy;
 
 #[test]
 fn of_23_messages_of_each_there_are_23_records_and_every_status_is_counted() {
     let Some(python) = scapy::python() else { return };
+    let _lock = beside_others();
     let live = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scapy/live.py");
     let folder = namespace::run_with("capture", "fronthaul", SCRIPT, &[("PYTHON", &python), ("LIVE", &live)]);
 
@@ -35,7 +37,7 @@ fn of_23_messages_of_each_there_are_23_records_and_every_status_is_counted() {
 
 /// The agent in one namespace, the sender in another; the second lives as long as its `sleep`.
 const SCRIPT: &str = r#"
-unshare -n sleep 60 &
+unshare -n sleep 600 &
 other=$!
 until_true '[ "$(readlink /proc/$other/ns/net)" != "$(readlink /proc/self/ns/net)" ]'
 ip link add va type veth peer name vb netns $other
@@ -50,7 +52,7 @@ directives:
 YAML
 $TAWON agent --config config.yaml > out 2> err &
 agent=$!
-sockets 2
+until_true 'curl -sf -o page http://127.0.0.1:9990/readyz'
 nsenter -t $other -n "$PYTHON" "$LIVE" vb 23
 until_true 'scrape && grep -q "pfcp_parse_total{status=\"malformed\"} [1-9]" page && grep -q "ecpri_parse_total{status=\"malformed\"} [1-9]" page'
 kill -TERM $agent

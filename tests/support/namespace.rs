@@ -39,14 +39,16 @@ pub fn value(folder: &Path, series: &str) -> u64 {
     found.unwrap_or_else(|| panic!("no {series} in\n{page}")) as u64
 }
 
-/// Functions that the scripts share. The agent's packet sockets show in /proc/net/packet once they are open.
+/// Functions that the scripts share. Packet sockets show in /proc/net/packet before anything is captured by them: what
+/// captures is awaited by what it says, or by /readyz.
 const PRELUDE: &str = r#"
 set -eu
 sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
 ip link set lo up
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
-until_true() { for _ in $(seq 600); do if eval "$1"; then return 0; fi; sleep 0.1; done; echo "never: $1" >&2; cat err >&2 || true; return 1; }
+until_true() { for _ in $(seq 1800); do if eval "$1"; then return 0; fi; sleep 0.1; done; echo "never: $1" >&2; cat err >&2 || true; return 1; }
 sockets() { until_true "[ \$((\$(wc -l < /proc/net/packet) - 1)) -eq $1 ]"; }
+runs() { until_true 'grep -q "directive runs" err'; }
 lines() { until_true "[ -e $1 ] && [ \$(wc -l < $1) -ge $2 ]"; }
 listening() { until_true "ss -Hltn 'sport = :$1' | grep -q LISTEN"; }
 # agent TASKS: the agent with one directive, its metrics on port 9990 of this namespace; then `stop`
