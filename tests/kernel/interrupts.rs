@@ -10,7 +10,7 @@ use tawon::kernel::features::{PREEMPTIBLE, SLEEPERS_RETURN, release};
 use tawon::kernel::load::{Module, Plan, Shared, Sizes, Variant};
 use tawon::kernel::stats::Counts;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, beside_others};
 use crate::flows::directive;
 use crate::reload::whole;
 use crate::worker::{self, Worker};
@@ -54,6 +54,7 @@ fn what_comes_in_the_middle_of_a_program_is_not_missed() {
 
 #[test]
 fn a_copy_acts_for_all_that_those_before_it_do_not_run_for() {
+    let _lock = beside_others();
     let rest = ["tawon_send_reset", "tawon_receive_reset", "tawon_destroy_sock"];
     let states = ["tawon_set_state", "tawon_set_state_again", "tawon_set_state_third"];
     // The third and the fourth are there since 7.0.
@@ -69,6 +70,7 @@ fn accepts_are_seen_where_the_syscalls_exits_cannot_be() {
     if release() < SLEEPERS_RETURN {
         return println!("SKIPPED: accepts_are_seen_where_the_syscalls_exits_cannot_be: fexit is used from 5.12 on");
     }
+    let _lock = beside_others();
     let (mut module, mut counts) = match programs(&["tawon_accept4", "tawon_accept"], "fexit") {
         Ok(loaded) => loaded,
         Err(error) => return println!("SKIPPED: accepts_are_seen_where_the_syscalls_exits_cannot_be: {error}"),
