@@ -5,15 +5,17 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::agent::Agent;
+use crate::support::agent::{Agent, PATIENCE};
 
 #[test]
 fn a_lone_record_comes_and_a_closed_pipe_ends_run_in_order() {
-    let (mut run, mut lines) = start(&["-t", "exec", "-t", "log", "--if", "process.name=tawonlone"]);
-    let program = std::env::temp_dir().join("tawonlone");
-    std::fs::copy("/bin/true", &program).expect("copied");
+    let name = format!("lone{}", std::process::id());
+    let (mut run, mut lines) = start(&["-t", "exec", "-t", "log", "--if", &format!("process.name={name}")]);
+    // No copy: what other tests fork meanwhile would have it open for writing, which then cannot be exec'd.
+    let program = std::env::temp_dir().join(&name);
+    std::os::unix::fs::symlink("/bin/true", &program).expect("a link");
     // Until the first one is seen the programs may not be attached yet.
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + PATIENCE;
     let (tell, told) = std::sync::mpsc::channel();
     let reader = std::thread::spawn(move || {
         let mut line = String::new();
@@ -25,21 +27,18 @@ fn a_lone_record_comes_and_a_closed_pipe_ends_run_in_order() {
         assert!(Command::new(&program).status().expect("runs").success());
         match told.recv_timeout(Duration::from_millis(300)) {
             Ok(line) => break line,
-            Err(_) => assert!(Instant::now() < end, "no record in 20 s"),
+            Err(_) => assert!(Instant::now() < end, "no record in {PATIENCE:?}"),
         }
     };
     reader.join().expect("read");
     let json: serde_json::Value = serde_json::from_str(&line).expect("one record on one line");
-    assert_eq!(
-        (&json["data"][0]["type"], &json["data"][0]["data"]["process"]["name"]),
-        (&"exec".into(), &"tawonlone".into())
-    );
+    assert_eq!((&json["data"][0]["type"], &json["data"][0]["data"]["process"]["name"]), (&"exec".into(), &name.into()));
     let code = loop {
         assert!(Command::new(&program).status().expect("runs").success());
         if let Some(status) = run.try_wait().expect("a child") {
             break status.code();
         }
-        assert!(Instant::now() < end + Duration::from_secs(20), "the closed pipe is not noticed");
+        assert!(Instant::now() < end + PATIENCE, "the closed pipe is not noticed");
         std::thread::sleep(Duration::from_millis(50));
     };
     let _ = std::fs::remove_file(program);
@@ -50,7 +49,7 @@ fn a_lone_record_comes_and_a_closed_pipe_ends_run_in_order() {
 fn a_pipe_that_closes_while_nothing_happens_ends_run_in_order() {
     let (mut run, lines) = start(&["-t", "exec", "-t", "log", "--if", "process.name=nobody"]);
     drop(lines);
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + PATIENCE;
     let code = loop {
         if let Some(status) = run.try_wait().expect("a child") {
             break status.code();
