@@ -33,7 +33,7 @@ fn a_real_scrape_shows_every_metric_of_the_contract_and_promtool_finds_what_is_k
 fn a_real_prometheus_scrapes_the_agent_and_answers() {
     let agent = Agent::start("prometheus", CONFIG);
     let Some(prometheus) = Prometheus::scraping(agent.at) else { return };
-    assert_eq!(prometheus.query("up"), "1");
+    assert_eq!(prometheus.query("up == 1"), "1");
     let tasks = prometheus.query("count(tasks_ran_total{tawonID='node-7',task='exec'})");
     assert_eq!(tasks, "3", "completed, stopped, failed");
     assert_eq!(prometheus.query("tawon_directive_state{directive='processes',state='running'}"), "1");

@@ -24,7 +24,7 @@ fn a_real_prometheus_scrapes_the_listener_and_answers() {
     });
     let at: SocketAddr = told.recv().expect("bound");
     if let Some(prometheus) = Prometheus::scraping(at) {
-        assert_eq!(prometheus.query("up{job='tawon'}"), "1");
+        assert_eq!(prometheus.query("up{job='tawon'} == 1"), "1");
         assert_eq!(prometheus.query("exec_msgs"), "23");
         assert_eq!(prometheus.query("count({__name__=~'h2_.*'}) > bool 50"), "1");
         // Prometheus itself asks for gzip and keeps its connection.

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::agent::PATIENCE;
+
 pub struct Prometheus {
     child: Child,
     at: SocketAddr,
@@ -37,9 +39,10 @@ impl Prometheus {
         Some(Prometheus { child, at, directory })
     }
 
-    /// Asks until the instant query gives a value, and returns its first one. Panics after 60 s.
+    /// Asks until the instant query gives a value, and returns its first one; a scrape that failed since its second was
+    /// over has none, but for `up`. Panics after `PATIENCE`.
     pub fn query(&self, expression: &str) -> String {
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + PATIENCE;
         let mut said = String::new();
         while Instant::now() < end {
             said = self.ask(expression).unwrap_or_else(|error| error.to_string());
@@ -49,7 +52,7 @@ impl Prometheus {
             }
             std::thread::sleep(Duration::from_millis(200));
         }
-        panic!("{expression} has no value after 60 s: {said}");
+        panic!("{expression} has no value after {PATIENCE:?}: {said}");
     }
 
     fn ask(&self, expression: &str) -> std::io::Result<String> {
