@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 
 use tawon::metrics::catalogue::CATALOGUE;
 
-use crate::support::agent::{Agent, free_port, get};
+use crate::support::agent::{Agent, free_address, get};
 use crate::support::prometheus::Prometheus;
 use crate::support::promtool;
 
@@ -118,7 +118,7 @@ fn directives_and_the_page_are_for_loopback_and_allowed_networks() {
         socket.local_addr()
     });
     let Ok(own) = own else { return eprintln!("skipped: this machine has no address but loopback") };
-    let port = free_port().port();
+    let port = TcpListener::bind("0.0.0.0:0").and_then(|free| free.local_addr()).expect("a free port").port();
     let config = |allow: &str| CONFIG.replace("listen: \"PORT\"", &format!("listen: \":{port}\"")) + allow;
     let mut agent = Agent::spawn("guarded", &config(""));
     agent.at = SocketAddr::new("127.0.0.1".parse().expect("an address"), port);
@@ -161,7 +161,7 @@ fn the_page_and_directives_tell_what_runs() {
 
 #[test]
 fn an_address_in_use_ends_the_start_and_leaves_a_reload_without_effect() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let in_use = taken.local_addr().expect("bound").to_string();
     let mut refused = Agent::spawn("taken", &CONFIG.replace("PORT", &in_use));
     assert_eq!(refused.wait().code(), Some(3));
@@ -170,7 +170,7 @@ fn an_address_in_use_ends_the_start_and_leaves_a_reload_without_effect() {
     let agent = Agent::start("kept", CONFIG);
     agent.reload(&CONFIG.replace("PORT", &in_use));
     agent.until("failed", || agent.value("tawon_config_last_reload_successful") == Some(0.0));
-    let other = free_port();
+    let other = free_address();
     agent.reload(&CONFIG.replace("PORT", &other.to_string()));
     agent.until("moved", || get(other, "/readyz").is_ok_and(|answer| answer.status == 200));
     agent.until("closed", || TcpStream::connect(agent.at).is_err());

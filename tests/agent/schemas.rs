@@ -1,11 +1,12 @@
 //! What the real binary writes is held against the schemas that it prints.
 
 use std::io::Write;
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use crate::support::agent::Agent;
 
@@ -75,7 +76,10 @@ fn records_of_flows_keep_to_the_schema_of_a_line() {
     let agent = Agent::start("flow-schema", FLOWS);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let at = listener.local_addr().expect("bound");
-    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port");
+    // Taken, so that nobody else gets it, and not listened on.
+    let taken = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    taken.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+    let nobody = taken.local_addr().expect("bound").as_socket().expect("an address");
     // Open for longer than the interval.
     let held = (TcpStream::connect(at).expect("connects"), listener.accept().expect("accepts"));
     for _ in 0..23 {

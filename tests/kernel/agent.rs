@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::support::agent::free_address;
 use crate::support::syscalls;
 
 pub struct Agent {
@@ -67,8 +68,7 @@ impl Agent {
     /// Started by `wrapper`, which becomes it.
     fn begin(settings: &str, directives: &str, lock: File, wrapper: &[&str]) -> Agent {
         let directory = directory("agent");
-        // Nobody else gets the port meanwhile but by chance.
-        let at = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+        let at = free_address();
         let settings =
             format!("tawonID: test\nmetrics: {{listen: \"{at}\"}}\nprobes: {{listen: \"{at}\"}}\n{settings}\n");
         let config = directory.join("tawon.yaml");

@@ -3,9 +3,10 @@
 #![allow(dead_code)] // each program uses a part of it
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 pub struct Agent {
@@ -32,7 +33,7 @@ impl Agent {
 
     /// The same with further arguments.
     pub fn spawn_with(name: &str, config: &str, arguments: &[&str]) -> Agent {
-        let at = free_port();
+        let at = free_address();
         let directory = std::env::temp_dir().join(format!("tawon-agent-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&directory).expect("a directory");
         let file = directory.join("tawon.yaml");
@@ -141,9 +142,16 @@ pub fn get(at: SocketAddr, path: &str) -> std::io::Result<Answer> {
     Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
 }
 
-/// An address of the loopback interface on which nobody listens now.
-pub fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port")
+/// An address of the loopback interface that nobody else has or gets: of this process, and with a port that is not given
+/// to whoever asks for any.
+pub fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let ip = Ipv4Addr::new(127, 64 + high, middle, low);
+    let mut addresses =
+        std::iter::repeat_with(|| SocketAddr::from((ip, NEXT.fetch_add(1, Ordering::Relaxed)))).take(10_000);
+    // Somebody may listen on a port of all addresses.
+    addresses.find(|at| TcpListener::bind(at).is_ok()).expect("a free port")
 }
 
 fn filled(config: &str, at: SocketAddr, directory: &Path) -> String {

@@ -1,12 +1,12 @@
 //! A real Prometheus that scrapes one address, and its query API.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::agent::PATIENCE;
+use super::agent::{PATIENCE, free_address};
 
 pub struct Prometheus {
     child: Child,
@@ -21,8 +21,8 @@ impl Prometheus {
             eprintln!("skipped: prometheus is not installed");
             return None;
         }
-        let at = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
-        let directory = std::env::temp_dir().join(format!("tawon-prometheus-{}", at.port()));
+        let at = free_address();
+        let directory = std::env::temp_dir().join(format!("tawon-prometheus-{}-{}", std::process::id(), at.port()));
         std::fs::create_dir_all(&directory).expect("a directory");
         let config = format!(
             "global: {{scrape_interval: 1s}}\nscrape_configs: [{{job_name: tawon, static_configs: [{{targets: ['{target}']}}]}}]\n"
