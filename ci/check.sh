@@ -25,7 +25,7 @@ APART="bench-smoke"
 GATES="$ALL $APART"
 HOST=x86_64-unknown-linux-gnu
 LOGS=target/ci
-VM_DEADLINE=1500
+VM_DEADLINE=3000
 PASSED=0 FAILED=0 SKIPPED=0
 export CARGO_TERM_COLOR=never CARGO_TERM_PROGRESS_WHEN=never
 # Nobody opens a debugger or builds twice there: half of the time and space.

@@ -179,7 +179,7 @@ impl Serving {
     /// As Ctrl-C does: to the whole process group.
     fn interrupt(mut self) {
         signal(&self.child, "INT");
-        let ended = wait(&mut self.child, Duration::from_secs(15));
+        let ended = wait(&mut self.child, Duration::from_secs(120));
         assert_eq!(ended, Some(0), "README.md:{}: after Ctrl-C\n{}", self.line, tail(&self.log));
     }
 }
