@@ -78,7 +78,9 @@ tape_end() {
 # send INTERFACE PORT COUNT [MORE]: that many UDP datagrams from 10.9.9.1 to 10.9.9.2 as Ethernet
 # frames, each with a number and MORE bytes
 send() { python3 - "$@" <<'PY'
-import socket, struct, sys
+import os, socket, struct, sys
+# From one CPU, each of which has a queue of its own: frames of two may overtake each other.
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 name, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 more = bytes(int(sys.argv[4]) if len(sys.argv) > 4 else 0)
 link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
