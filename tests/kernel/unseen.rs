@@ -74,7 +74,7 @@ fn a_connection_whose_end_was_not_seen_ends_when_its_socket_connects_again() {
     let [ended] = &ended[..] else { panic!("{ended:?}") };
     assert_eq!(ended.text("flowID"), records.iter().find(|record| outbound(record)).unwrap().text("flowID"));
     is_unseen(ended);
-    agent.wait("it is counted", || agent.scrape().value(&end_unseen("tawon_set_state")) == 1.0);
+    agent.wait("it is counted", || agent.scrape().value(&end_unseen("tawon_set_state")) >= 1.0);
     assert_eq!(agent.scrape().value("flow_missing_ended"), 1.0);
     agent.stop();
 }
@@ -98,7 +98,7 @@ fn a_connection_whose_socket_went_unseen_ends_all_the_same() {
     let ended = records.iter().find(|record| record.is("ended")).unwrap();
     assert_eq!((ended.text("direction"), ended.number("net.selfPort")), ("outbound", port.into()));
     is_unseen(ended);
-    agent.wait("it is counted", || agent.scrape().value(&end_unseen("tawon_gone")) == 1.0);
+    agent.wait("it is counted", || agent.scrape().value(&end_unseen("tawon_gone")) >= 1.0);
     assert!(map.lookup(&elsewhere.to_ne_bytes(), MapFlags::ANY).unwrap().is_none(), "its entry is free again");
     // The other end's socket is there.
     agent.until_shows("flow_flows_tracked", 1.0);
