@@ -53,6 +53,8 @@ pub struct Sources {
     /// Programs that run, and processes that were there before and are not all known yet.
     /// When flows are next looked through for those whose sockets went without a word.
     gone_due: Instant,
+    /// Those that were found, and when.
+    gone_flows: Option<(Instant, Vec<u8>)>,
     arriving: Option<Arriving>,
     /// The walk over sockets that are older than the agent or a directive, once every process is decided for: the
     /// programs ask who is wanted.
@@ -99,6 +101,7 @@ impl Sources {
             open_flows: None,
             flows_lost: false,
             gone_due: Instant(0),
+            gone_flows: None,
             arriving: None,
             existing: None,
         })
@@ -155,6 +158,7 @@ impl Sources {
             }
             Hooks::Flows => {
                 self.sockets = KernelSockets::default();
+                self.gone_flows = None;
                 self.flows.clear();
             }
         }
@@ -205,7 +209,7 @@ impl Sources {
                 Done::Walked(Purpose::Ongoing, told, _) => self.flows.ongoing(told),
                 Done::Walked(Purpose::Gone, told, _) => {
                     self.walks -= 1;
-                    self.flows.gone(told);
+                    self.gone_flows = Some((world.now, told));
                 }
                 Done::Pids(alive, before) => self.pids = Some((world.now, alive, before)),
             }
@@ -214,8 +218,8 @@ impl Sources {
         news
     }
 
-    /// Records were lost: what they would have told is found out, once all that was in the rings when the
-    /// look ended has been worked on.
+    /// Records were lost, or never made: what they would have told is found out, once all that was in the rings when
+    /// the look ended has been worked on.
     fn reconcile(&mut self, times: Times) {
         if let Some((_, alive, before)) = self.pids.take_if(|(at, ..)| *at <= self.drained) {
             let (engine, mut world) = split(&mut self.exec, &mut self.processes, &self.sockets, times);
@@ -227,6 +231,9 @@ impl Sources {
         }
         if let Some((_, told, before)) = self.open_flows.take_if(|(at, ..)| *at <= self.drained) {
             self.flows.reconcile(told, before);
+        }
+        if let Some((_, told)) = self.gone_flows.take_if(|(at, _)| *at <= self.drained) {
+            self.flows.gone(told);
         }
     }
 
