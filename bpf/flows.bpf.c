@@ -56,6 +56,18 @@ int BPF_PROG(tawon_send_reset, const struct sock *sk)
 SEC("tp_btf/tcp_send_reset")
 int BPF_PROG(tawon_send_reset_again, const struct sock *sk)
 {
+	return tawon_left_out(ctx, COPIED_SEND_RESET, tawon_config.preemptible) ? send_reset(ctx, sk) : 0;
+}
+
+SEC("tp_btf/tcp_send_reset")
+int BPF_PROG(tawon_send_reset_third, const struct sock *sk)
+{
+	return tawon_left_out(ctx, COPIED_SEND_RESET, 1) ? send_reset(ctx, sk) : 0;
+}
+
+SEC("tp_btf/tcp_send_reset")
+int BPF_PROG(tawon_send_reset_fourth, const struct sock *sk)
+{
 	return tawon_left_out(ctx, COPIED_SEND_RESET, 0) ? send_reset(ctx, sk) : 0;
 }
 
@@ -69,6 +81,18 @@ int BPF_PROG(tawon_receive_reset, const struct sock *sk)
 SEC("tp_btf/tcp_receive_reset")
 int BPF_PROG(tawon_receive_reset_again, const struct sock *sk)
 {
+	return tawon_left_out(ctx, COPIED_RECEIVE_RESET, tawon_config.preemptible) ? receive_reset(ctx, sk) : 0;
+}
+
+SEC("tp_btf/tcp_receive_reset")
+int BPF_PROG(tawon_receive_reset_third, const struct sock *sk)
+{
+	return tawon_left_out(ctx, COPIED_RECEIVE_RESET, 1) ? receive_reset(ctx, sk) : 0;
+}
+
+SEC("tp_btf/tcp_receive_reset")
+int BPF_PROG(tawon_receive_reset_fourth, const struct sock *sk)
+{
 	return tawon_left_out(ctx, COPIED_RECEIVE_RESET, 0) ? receive_reset(ctx, sk) : 0;
 }
 
@@ -81,6 +105,18 @@ int BPF_PROG(tawon_destroy_sock, const struct sock *sk)
 
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(tawon_destroy_sock_again, const struct sock *sk)
+{
+	return tawon_left_out(ctx, COPIED_DESTROY_SOCK, tawon_config.preemptible) ? destroy_sock(ctx, sk) : 0;
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(tawon_destroy_sock_third, const struct sock *sk)
+{
+	return tawon_left_out(ctx, COPIED_DESTROY_SOCK, 1) ? destroy_sock(ctx, sk) : 0;
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(tawon_destroy_sock_fourth, const struct sock *sk)
 {
 	return tawon_left_out(ctx, COPIED_DESTROY_SOCK, 0) ? destroy_sock(ctx, sk) : 0;
 }

@@ -88,9 +88,15 @@ fn copied(hooks: Hooks) -> &'static [(&'static str, &'static [&'static str])] {
         ],
         Hooks::Flows => &[
             ("tawon_set_state", &["tawon_set_state_again", "tawon_set_state_third", "tawon_set_state_fourth"]),
-            ("tawon_send_reset", &["tawon_send_reset_again"]),
-            ("tawon_receive_reset", &["tawon_receive_reset_again"]),
-            ("tawon_destroy_sock", &["tawon_destroy_sock_again"]),
+            ("tawon_send_reset", &["tawon_send_reset_again", "tawon_send_reset_third", "tawon_send_reset_fourth"]),
+            (
+                "tawon_receive_reset",
+                &["tawon_receive_reset_again", "tawon_receive_reset_third", "tawon_receive_reset_fourth"],
+            ),
+            (
+                "tawon_destroy_sock",
+                &["tawon_destroy_sock_again", "tawon_destroy_sock_third", "tawon_destroy_sock_fourth"],
+            ),
         ],
     }
 }
@@ -155,6 +161,12 @@ static FLOWS: Plan = Plan {
         ("tawon_csk_accept", SLEEPERS_RETURN),
         ("tawon_set_state_third", PREEMPTIBLE),
         ("tawon_set_state_fourth", PREEMPTIBLE),
+        ("tawon_send_reset_third", PREEMPTIBLE),
+        ("tawon_send_reset_fourth", PREEMPTIBLE),
+        ("tawon_receive_reset_third", PREEMPTIBLE),
+        ("tawon_receive_reset_fourth", PREEMPTIBLE),
+        ("tawon_destroy_sock_third", PREEMPTIBLE),
+        ("tawon_destroy_sock_fourth", PREEMPTIBLE),
     ],
     variants: &[
         Variant {
