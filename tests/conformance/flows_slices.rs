@@ -138,6 +138,64 @@ fn what_ended_unseen_is_told_of_in_slices() {
 }
 
 #[test]
+fn what_went_unseen_is_told_of_in_slices() {
+    let mut bench = Bench::new(1);
+    bench.open_all();
+    bench.take();
+    // Of one more the kernel side told nothing before.
+    let gone: Vec<u8> = (0..=FLOWS).flat_map(|at| abi::bytes(&statistics(at)).to_vec()).collect();
+    bench.engine.gone(gone);
+    let turns = bench.work(|_, _| ());
+    assert!(turns.len() > 2);
+    assert_eq!(turns.concat(), [Finished::Cleared]);
+    let told = bench.take();
+    for at in 0..=FLOWS {
+        assert_eq!(told.get(&(0, at)).map(Vec::as_slice), Some(["ended".to_owned()].as_slice()), "flow {at}");
+    }
+    assert_eq!(bench.engine.occupancy().0, 0);
+}
+
+#[test]
+fn statistics_that_are_older_than_a_change_undo_nothing() {
+    let mut bench = Bench::with(1, Some(Duration::from_secs(5)));
+    (0..2).for_each(|at| bench.open(at));
+    bench.take();
+    let claimed = bench.around.now;
+    bench.around.now += 5 * SECOND;
+    let read_at = |at: u64, time: u64| {
+        let mut flow = Flow { claimed: 0, tgid: 0, ..statistics(at) };
+        flow.header.time = time;
+        abi::bytes(&flow).to_vec()
+    };
+    bench.engine.ongoing([read_at(0, claimed - 1), read_at(1, claimed + 1)].concat());
+    bench.work(|_, _| ());
+    let told = bench.take();
+    assert_eq!(
+        (&told[&(0, 0)][..], &told[&(0, 1)][..]),
+        (&["ongoing 1048576".to_owned()][..], &["ongoing 77".to_owned()][..])
+    );
+}
+
+#[test]
+fn a_directive_that_is_about_to_end_is_told_of_ends_alone() {
+    let mut bench = Bench::new(2);
+    (0..23).for_each(|at| bench.open(at));
+    bench.engine.forgo(0);
+    (23..46).for_each(|at| bench.open(at));
+    (0..46).filter(|at| at % 2 == 0).for_each(|at| bench.end(at));
+    bench.engine.leave(0);
+    assert_eq!(bench.work(|_, _| ()).concat(), [Finished::Left(0)]);
+    let told = bench.take();
+    for at in 0..46 {
+        // Those that are open are told to have no end that it knows of.
+        let first = (at < 23).then(|| vec!["started".to_owned(), "ended".to_owned()]);
+        assert_eq!(told.get(&(0, at)), first.as_ref(), "flow {at}");
+        let states = if at % 2 == 0 { vec!["started", "ended"] } else { vec!["started"] };
+        assert_eq!(told[&(1, at)], states, "flow {at}");
+    }
+}
+
+#[test]
 fn a_udp_socket_with_many_peers_is_claimed_in_slices_and_whatever_happens_meanwhile_finds_it_claimed() {
     let mut bench = Bench::new(1);
     (0..FLOWS).for_each(|at| bench.datagram(at));
