@@ -10,7 +10,7 @@
 #   docs                rustdoc, warnings are errors
 #   test [FILTER...]    unit, integration and documentation tests
 #   bench-smoke         every bench once, in its quick mode
-#   fuzz [S [TARGET..]] every fuzz target for S seconds (60; 30 in CI), as many at a time as there are processors
+#   fuzz [S [TARGET..]] every fuzz target for S seconds (60; 20 in CI), as many at a time as there are processors
 #   kernel [VERSION..]  the kernel tests under each kernel of ci/kernels.txt
 #   all                 those that CI runs: all but bench-smoke, which is run by itself
 #
@@ -331,7 +331,7 @@ digest() {
 
 gate_fuzz() {
     local seconds=60 target
-    [ -z "${CI:-}" ] || seconds=30
+    [ -z "${CI:-}" ] || seconds=20
     if [ $# -gt 0 ]; then
         seconds=$1
         shift
