@@ -46,6 +46,14 @@ int BPF_PROG(tawon_set_state_fourth, const struct sock *sk, int old, int new)
 	return tawon_left_out(ctx, COPIED_SET_STATE, 0) ? set_state(ctx, sk, old, new) : 0;
 }
 
+/* A copy of a program that is given a socket. */
+#define TAWON_COPY(event, body, which, program, more)                        \
+	SEC("tp_btf/" #event)                                                 \
+	int BPF_PROG(tawon_##body##_##which, const struct sock *sk)           \
+	{                                                                     \
+		return tawon_left_out(ctx, program, more) ? body(ctx, sk) : 0; \
+	}
+
 SEC("tp_btf/tcp_send_reset")
 int BPF_PROG(tawon_send_reset, const struct sock *sk)
 {
@@ -53,23 +61,9 @@ int BPF_PROG(tawon_send_reset, const struct sock *sk)
 	return send_reset(ctx, sk);
 }
 
-SEC("tp_btf/tcp_send_reset")
-int BPF_PROG(tawon_send_reset_again, const struct sock *sk)
-{
-	return tawon_left_out(ctx, COPIED_SEND_RESET, tawon_config.preemptible) ? send_reset(ctx, sk) : 0;
-}
-
-SEC("tp_btf/tcp_send_reset")
-int BPF_PROG(tawon_send_reset_third, const struct sock *sk)
-{
-	return tawon_left_out(ctx, COPIED_SEND_RESET, 1) ? send_reset(ctx, sk) : 0;
-}
-
-SEC("tp_btf/tcp_send_reset")
-int BPF_PROG(tawon_send_reset_fourth, const struct sock *sk)
-{
-	return tawon_left_out(ctx, COPIED_SEND_RESET, 0) ? send_reset(ctx, sk) : 0;
-}
+TAWON_COPY(tcp_send_reset, send_reset, again, COPIED_SEND_RESET, tawon_config.preemptible)
+TAWON_COPY(tcp_send_reset, send_reset, third, COPIED_SEND_RESET, 1)
+TAWON_COPY(tcp_send_reset, send_reset, fourth, COPIED_SEND_RESET, 0)
 
 SEC("tp_btf/tcp_receive_reset")
 int BPF_PROG(tawon_receive_reset, const struct sock *sk)
@@ -78,23 +72,9 @@ int BPF_PROG(tawon_receive_reset, const struct sock *sk)
 	return receive_reset(ctx, sk);
 }
 
-SEC("tp_btf/tcp_receive_reset")
-int BPF_PROG(tawon_receive_reset_again, const struct sock *sk)
-{
-	return tawon_left_out(ctx, COPIED_RECEIVE_RESET, tawon_config.preemptible) ? receive_reset(ctx, sk) : 0;
-}
-
-SEC("tp_btf/tcp_receive_reset")
-int BPF_PROG(tawon_receive_reset_third, const struct sock *sk)
-{
-	return tawon_left_out(ctx, COPIED_RECEIVE_RESET, 1) ? receive_reset(ctx, sk) : 0;
-}
-
-SEC("tp_btf/tcp_receive_reset")
-int BPF_PROG(tawon_receive_reset_fourth, const struct sock *sk)
-{
-	return tawon_left_out(ctx, COPIED_RECEIVE_RESET, 0) ? receive_reset(ctx, sk) : 0;
-}
+TAWON_COPY(tcp_receive_reset, receive_reset, again, COPIED_RECEIVE_RESET, tawon_config.preemptible)
+TAWON_COPY(tcp_receive_reset, receive_reset, third, COPIED_RECEIVE_RESET, 1)
+TAWON_COPY(tcp_receive_reset, receive_reset, fourth, COPIED_RECEIVE_RESET, 0)
 
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(tawon_destroy_sock, const struct sock *sk)
@@ -103,23 +83,9 @@ int BPF_PROG(tawon_destroy_sock, const struct sock *sk)
 	return destroy_sock(ctx, sk);
 }
 
-SEC("tp_btf/tcp_destroy_sock")
-int BPF_PROG(tawon_destroy_sock_again, const struct sock *sk)
-{
-	return tawon_left_out(ctx, COPIED_DESTROY_SOCK, tawon_config.preemptible) ? destroy_sock(ctx, sk) : 0;
-}
-
-SEC("tp_btf/tcp_destroy_sock")
-int BPF_PROG(tawon_destroy_sock_third, const struct sock *sk)
-{
-	return tawon_left_out(ctx, COPIED_DESTROY_SOCK, 1) ? destroy_sock(ctx, sk) : 0;
-}
-
-SEC("tp_btf/tcp_destroy_sock")
-int BPF_PROG(tawon_destroy_sock_fourth, const struct sock *sk)
-{
-	return tawon_left_out(ctx, COPIED_DESTROY_SOCK, 0) ? destroy_sock(ctx, sk) : 0;
-}
+TAWON_COPY(tcp_destroy_sock, destroy_sock, again, COPIED_DESTROY_SOCK, tawon_config.preemptible)
+TAWON_COPY(tcp_destroy_sock, destroy_sock, third, COPIED_DESTROY_SOCK, 1)
+TAWON_COPY(tcp_destroy_sock, destroy_sock, fourth, COPIED_DESTROY_SOCK, 0)
 
 /* The syscalls' exits: for what tawon_csk_accept was left out of or came too early for, and in its place where the
  * kernel refuses it. They miss 32-bit callers and io_uring, whose connections are then claimed when they are closed. */
