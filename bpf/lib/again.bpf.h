@@ -4,9 +4,8 @@
  * behind which all packets that wait are worked on, so that one interrupted run can cost hundreds of events;
  * since 7.0 also from another task, to which the first has given way in the middle, for as long as it has.
  * So the programs that this would hurt have copies, attached behind them, each of which acts for what those
- * before it were not run for: one, and for what comes of many tasks at once three since 7.0,
- * as several tasks may have given way. Not letting a task give way is no help: it would at the end of that,
- * still in the program. */
+ * before it were not run for: one, and for what comes of many tasks at once three since 7.0, as several may
+ * have given way. Not letting a task give way is no help: it would at the end of that, still in the program. */
 #pragma once
 
 #include "maps.bpf.h"

@@ -50,11 +50,11 @@ pub struct Sources {
     open_flows: Option<(Instant, Vec<u8>, u64)>,
     /// Flows are to be looked at as soon as no other walk is under way.
     flows_lost: bool,
-    /// Programs that run, and processes that were there before and are not all known yet.
     /// When flows are next looked through for those whose sockets went without a word.
     gone_due: Instant,
     /// Those that were found, and when.
     gone_flows: Option<(Instant, Vec<u8>)>,
+    /// Programs that run, and processes that were there before and are not all known yet.
     arriving: Option<Arriving>,
     /// The walk over sockets that are older than the agent or a directive, once every process is decided for: the
     /// programs ask who is wanted.
@@ -321,20 +321,18 @@ impl Sources {
         if self.flows.ongoing_due().is_some_and(|due| due <= times.now) && self.walks == 0 {
             self.update_statistics();
         }
-        if self.gone_due <= times.now {
-            // Nothing is gone yet where the programs have just come.
-            let is_first = std::mem::replace(&mut self.gone_due, times.now + GONE_EVERY) == Instant(0);
-            if !is_first && self.walks == 0 {
-                self.walk_open(Purpose::Gone);
-            }
+        // Put off, not left out, while another walk is under way: that may be so each time.
+        if self.gone_due <= times.now && self.walks == 0 {
+            self.gone_due = times.now + GONE_EVERY;
+            self.walk_open(Purpose::Gone);
         }
         self.tell_decisions();
     }
 
     pub fn deadline(&self) -> Option<Instant> {
-        let ongoing = self.flows.ongoing_due().filter(|_| self.walks == 0);
         let gone = self.is_loaded(Hooks::Flows).then_some(self.gone_due);
-        self.exec.deadline().into_iter().chain(self.flows.deadline()).chain(ongoing).chain(gone).min()
+        let walks = self.flows.ongoing_due().into_iter().chain(gone).filter(|_| self.walks == 0);
+        self.exec.deadline().into_iter().chain(self.flows.deadline()).chain(walks).min()
     }
 
     /// Asks for statistics of open flows; `News::Walked` follows. False where there is nobody to ask.

@@ -60,7 +60,7 @@ fn a_connection_whose_establishment_was_not_seen_is_told_of_and_counted_on_both_
 #[test]
 fn a_connection_whose_end_was_not_seen_ends_when_its_socket_connects_again() {
     let (listener, agent) = listening();
-    let client = connected(&listener, &agent);
+    let (client, _accepted) = connected(&listener, &agent);
     let blind = Blind::make(&agent);
     syscalls::disconnect(client.as_fd()).unwrap();
     drop(blind);
@@ -82,7 +82,7 @@ fn a_connection_whose_end_was_not_seen_ends_when_its_socket_connects_again() {
 #[test]
 fn a_connection_whose_socket_went_unseen_ends_all_the_same() {
     let (listener, agent) = listening();
-    let client = connected(&listener, &agent);
+    let (client, _accepted) = connected(&listener, &agent);
     let port = client.local_addr().unwrap().as_socket().unwrap().port();
     // As if the socket had been another's memory for long.
     let [map] = &maps(&agent, "tawon_sockets")[..] else { panic!("one map of sockets") };
@@ -126,13 +126,12 @@ fn listening() -> (TcpListener, Agent) {
 }
 
 /// One that was accepted, and of both ends of which the start was told.
-fn connected(listener: &TcpListener, agent: &Agent) -> Socket {
+fn connected(listener: &TcpListener, agent: &Agent) -> (Socket, TcpStream) {
     let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     client.connect(&listener.local_addr().unwrap().into()).unwrap();
-    // Open until this process ends.
-    std::mem::forget(listener.accept().unwrap());
+    let (accepted, _) = listener.accept().unwrap();
     agent.until("both have started", |all| count(all, "started") == 2);
-    client
+    (client, accepted)
 }
 
 /// As long as it lives the programs of an agent take changes of TCP sockets for of no interest, as where the kernel
